@@ -1,0 +1,93 @@
+"""An exported file against the network it came from, over chained frames."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from export.contract import FACE, MAP, RESIDUAL, StateSpec, state_specs
+from model.vretoucher import VRetouchEr
+
+Array = NDArray[np.float32]
+
+
+class ParityError(ValueError):
+    """The exported file does not compute what the network computes."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Largest absolute differences over all frames, residual in 8-bit levels, map in [0, 1]."""
+
+    frames: int
+    residual_levels: float
+    map: float
+
+
+def moving_faces(frames: int, face_px: int, seed: int = 0) -> Tensor:
+    """Smooth random faces drifting by a pixel a frame, [frames, 1, 3, H, W] in [0, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, face_px // 8 + 4, face_px // 8 + 4, generator=generator)
+    wide = F.interpolate(coarse, scale_factor=8.0, mode="bicubic", align_corners=False).clamp(0, 1)
+    return torch.stack([wide[..., t : t + face_px, 2 * t : 2 * t + face_px] for t in range(min(frames, 16))])
+
+
+class Stream:
+    """Streams an exported file by its contract, as any runtime would."""
+
+    def __init__(self, path: Path, specs: tuple[StateSpec, ...]) -> None:
+        self.session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        self.specs = specs
+        self.states: dict[str, Array] = {spec.name: np.zeros(spec.shape, np.float32) for spec in specs}
+        self.count = 0
+
+    def step(self, face: Array) -> tuple[Array, Array]:
+        """`face` [1, 3, H, W] to residual and map."""
+        feed = {FACE: face, **{f"{name}_in": value for name, value in self.states.items()}}
+        names = [RESIDUAL, MAP, *(f"{spec.name}_out" for spec in self.specs)]
+        residual, mask, *after = self.session.run(names, feed)
+        for spec, value in zip(self.specs, after, strict=True):
+            if spec.slot_axis is None:
+                self.states[spec.name] = value
+            else:
+                slots = np.moveaxis(self.states[spec.name], spec.slot_axis, 0)
+                slots[self.count % len(slots)] = np.moveaxis(value, spec.slot_axis, 0)[0]
+        self.count += 1
+        return residual, mask
+
+
+@torch.no_grad()
+def measure_parity(network: VRetouchEr, path: Path, face_px: int) -> Parity:
+    """Differences between `network` and the file at `path` over 2 delta + 1 chained frames."""
+    frames = 2 * network.config.delta + 1
+    stream = Stream(path, state_specs(network.config, face_px))
+    faces = moving_faces(frames, face_px)
+    state = network.fresh_state(faces[0])
+    residual_worst = map_worst = 0.0
+    for face in faces[:frames]:
+        step = network.step(face, state)
+        state = step.state
+        residual, mask = stream.step(face.numpy())
+        residual_worst = max(residual_worst, float(np.abs(residual - step.residual.numpy()).max()))
+        map_worst = max(map_worst, float(np.abs(mask - step.map.numpy()).max()))
+    return Parity(frames, residual_worst * 255, map_worst)
+
+
+def verify(network: VRetouchEr, path: Path, face_px: int, levels: float = 0.05) -> Parity:
+    """`measure_parity`, refused where it is more than `levels`.
+
+    Raises:
+        ParityError: the file differs from the network.
+    """
+    parity = measure_parity(network, path, face_px)
+    if not parity.residual_levels <= levels:
+        raise ParityError(
+            f"{path} differs from the network by {parity.residual_levels:.3g} levels over {parity.frames} frames "
+            f"(at most {levels} are allowed); do not ship it."
+        )
+    return parity

@@ -1,0 +1,1 @@
+"""The causal VRetouchEr network: torch only, no input or output, no threads, no clocks."""

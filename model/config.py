@@ -1,0 +1,63 @@
+"""Sizes of the network, one frozen dataclass, with the named presets as data."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+FACE_PX = 512
+PATCH_CHANNELS = 4
+
+
+class UnknownPresetError(ValueError):
+    """The preset asked for does not exist."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of a causal VRetouchEr.
+
+    Attributes:
+        preset: name, saved beside the weights.
+        channels: feature channels at 1/2, 1/4, 1/8 and 1/16 of the face's side.
+        mma_blocks: number of MMA blocks (paper, Table 2: five).
+        mma_channels: Lambda of Eq. 5, channels of Q, K and V of one block.
+        mlp_ratio: hidden width of a block's MLP over its channels (Table 2: 2).
+        delta: number of reference slots in the ring (paper: 6).
+        flow_channels: hidden channels of each level of the flow pyramid S.
+        flow_levels: levels of the pyramid; the finest is 1/8 of the face's side.
+    """
+
+    preset: str
+    channels: tuple[int, int, int, int]
+    mma_blocks: int
+    mma_channels: int
+    mlp_ratio: int = 2
+    delta: int = 6
+    flow_channels: int = 16
+    flow_levels: int = 3
+
+    @property
+    def reference_channels(self) -> int:
+        """Channels of one ring slot: K and V of every block."""
+        return 2 * self.mma_blocks * self.mma_channels
+
+    def to_dict(self) -> dict[str, Any]:
+        """The config as plain values, for JSON."""
+        return asdict(self)
+
+
+PRESETS: dict[str, Config] = {
+    "live": Config(preset="live", channels=(16, 32, 64, 96), mma_blocks=2, mma_channels=16),
+    "studio": Config(preset="studio", channels=(64, 128, 256, 384), mma_blocks=5, mma_channels=128, flow_channels=32),
+    "tiny": Config(preset="tiny", channels=(4, 6, 8, 8), mma_blocks=1, mma_channels=4, delta=2, flow_channels=4),
+}
+
+
+def preset(name: str) -> Config:
+    """The preset `name`.
+
+    Raises:
+        UnknownPresetError: there is none of that name.
+    """
+    if name not in PRESETS:
+        raise UnknownPresetError(f"There is no preset {name!r}; choose one of {', '.join(sorted(PRESETS))}.")
+    return PRESETS[name]

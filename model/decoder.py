@@ -1,0 +1,55 @@
+"""Decoder G: a residual and a full-resolution mask, not an image (paper, Table 3, without AdaIN).
+
+AutoRetouch's finding: most pixels must not change, so the input goes through and only M_full * r is added to it.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.config import Config
+from model.encoder import activate, conv, upsample
+
+
+def gate(logit: Tensor) -> Tensor:
+    """Mask of a logit: a hard sigmoid, so that clean skin is exactly 0 and is changed by exactly nothing."""
+    return F.hardtanh(logit * 0.25 + 0.5, 0.0, 1.0)
+
+
+class Decoder(nn.Module):
+    """Features and skips to M_full * r and M_full, worked out for the 2x2 pixels of a cell at once."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        c2, c4, c8, _ = config.channels
+        self.up4 = conv(c8, c4)
+        self.conv4 = conv(c4, c4)
+        self.up2 = conv(c4, c2)
+        self.map2 = conv(1, c2, size=1)
+        self.conv2 = conv(c2, c2)
+        self.out = conv(c2, 16)
+        with torch.no_grad():
+            self.out.weight.mul_(0.1)
+
+    def forward(self, features: Tensor, skip4: Tensor, skip2: Tensor, refined: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One picture's residual.
+
+        Args:
+            features: f^_t [B, c8, H/8, W/8].
+            skip4: [B, c4, H/4, W/4].
+            skip2: [B, c2, H/2, W/2].
+            refined: logit of the refined map [B, 1, H/4, W/4].
+
+        Returns:
+            M_full * r [B, 3, H, W]; M_full [B, 1, H, W] in [0, 1]; the logit of M_full [B, 1, H, W].
+        """
+        x = activate(upsample(self.up4(features)) + skip4)
+        x = activate(x + self.conv4(x))
+        x = activate(upsample(self.up2(x) + self.map2(refined)) + skip2)
+        x = activate(self.conv2(x))
+        coarse = F.interpolate(refined, scale_factor=2.0, mode="bilinear", align_corners=False)
+        residual, sharpen = self.out(x).split([12, 4], dim=1)
+        full = sharpen + coarse  # [B, 4, H/2, W/2], the four pixels of a cell
+        mask = gate(full)
+        residual = residual * torch.cat([mask, mask, mask], dim=1)
+        return F.pixel_shuffle(residual, 2), F.pixel_shuffle(mask, 2), F.pixel_shuffle(full, 2)

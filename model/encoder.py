@@ -1,0 +1,52 @@
+"""Encoder E: one pass a frame, features at 1/8 and skips that keep the detail (paper, Table 1)."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.config import Config
+
+
+def conv(inputs: int, outputs: int, stride: int = 1, size: int = 3) -> nn.Conv2d:
+    """Same-size (or strided) convolution, He-initialised."""
+    layer = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def activate(x: Tensor) -> Tensor:
+    """ReLU where the paper has leaky ReLU: the runtime fuses it with the sum before it, which halves those layers."""
+    return F.relu(x)
+
+
+def upsample(x: Tensor) -> Tensor:
+    """Twice the side, by nearest neighbour; a convolution follows."""
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+class Encoder(nn.Module):
+    """Features f_t of a face, with the scale 1/16 mixed in for context."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        c2, c4, c8, c16 = config.channels
+        self.down2 = conv(3, c2, stride=2)
+        self.down4 = conv(c2, c4, stride=2)
+        self.conv4 = conv(c4, c4)
+        self.down8 = conv(c4, c8, stride=2)
+        self.conv8 = conv(c8, c8)
+        self.down16 = conv(c8, c16, stride=2)
+        self.conv16 = conv(c16, c16)
+        self.context = conv(c16, c8, size=1)
+
+    def forward(self, face: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`face` [B, 3, H, W] RGB in [0, 1] to f_t [B, c8, H/8, W/8] and the skips at 1/4 and 1/2."""
+        skip2 = activate(self.down2(face))
+        skip4 = activate(self.down4(skip2))
+        skip4 = activate(skip4 + self.conv4(skip4))
+        x = activate(self.down8(skip4))
+        x = activate(x + self.conv8(x))
+        wide = activate(self.down16(x))
+        wide = activate(wide + self.conv16(wide))
+        return x + upsample(self.context(wide)), skip4, skip2

@@ -1,0 +1,71 @@
+"""Flow-based Imperfection Refinement (FIR), Eq. 2-3: this frame's evidence fused with the warped refined map."""
+
+import torch
+from torch import Tensor, nn
+
+from model.warp import warp
+
+
+def shift_kernels(difference: bool) -> Tensor:
+    """[9, 1, 3, 3]: kernel k fetches neighbour k, less the centre where `difference`."""
+    kernels = torch.eye(9).reshape(9, 1, 3, 3)
+    if difference:
+        kernels[:, 0, 1, 1] -= 1
+    return kernels
+
+
+class PixelAdaptive(nn.Module):
+    """theta of Eq. 3: a 3x3 pixel-adaptive convolution (Su et al., CVPR 2019) of two maps, guided by the second.
+
+    Neighbour j counts at i with exp(-(sharpness * (g_j - g_i))^2 / 2), so that nothing leaks over the guide's edges.
+    """
+
+    shift: Tensor
+    difference: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("shift", shift_kernels(difference=False), persistent=False)
+        self.register_buffer("difference", shift_kernels(difference=True), persistent=False)
+        self.sharpness = nn.Parameter(torch.tensor(1.0))
+        self.mix = nn.Conv2d(18, 1, 1)
+        nn.init.constant_(self.mix.weight, 0.2 / 18)
+        with torch.no_grad():
+            self.mix.weight[:, [4, 13]] = 0.6
+        assert self.mix.bias is not None
+        nn.init.zeros_(self.mix.bias)
+
+    def forward(self, content: Tensor, guide: Tensor) -> Tensor:
+        """Two maps [B, 1, h, w] to their fusion [B, 1, h, w]."""
+        away = self.sharpness * torch.conv2d(guide, self.difference.to(guide.dtype), padding=1)
+        affinity = torch.exp(-0.5 * away * away)  # [B, 9, h, w]
+        neighbours = [torch.conv2d(x, self.shift.to(x.dtype), padding=1) * affinity for x in (content, guide)]
+        fused: Tensor = self.mix(torch.cat(neighbours, dim=1))
+        return fused
+
+
+class FIR(nn.Module):
+    """Refined map as a logit; the sigmoid of Eq. 3 is the caller's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.tensor(2.0))
+        self.beta = nn.Parameter(torch.tensor(-1.0))
+        self.align = PixelAdaptive()
+        self.fuse = PixelAdaptive()
+
+    def forward(self, evidence: Tensor, map_prev: Tensor, flow: Tensor, seen: Tensor) -> Tensor:
+        """Eq. 2-3.
+
+        Args:
+            evidence: M_t [B, 1, h, w], a logit.
+            map_prev: refined map of the frame before [B, 1, h, w] in [0, 1].
+            flow: O_t [B, 2, h, w] in pixels of the maps.
+            seen: [B, 1, 1, 1], 1 where there was a frame before; elsewhere the evidence stands alone.
+
+        Returns:
+            Logit of the refined map [B, 1, h, w].
+        """
+        aligned = self.align(self.alpha * warp(map_prev, flow) + self.beta, evidence)
+        guide = seen * aligned + (1 - seen) * evidence
+        return self.fuse(evidence, guide)

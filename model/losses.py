@@ -1,0 +1,117 @@
+"""Losses of flow, map and retouching (Eq. 1, 7, 9), and a temporal one in face coordinates along the known flow."""
+
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.vretoucher import Step, Trace
+from model.warp import warp
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the terms; `imperfection` is how many times more an imperfect pixel counts than a clean one."""
+
+    retouch: float = 10.0
+    detail: float = 4.0
+    map: float = 0.5
+    flow: float = 0.1
+    temporal: float = 4.0
+    imperfection: float = 6.0
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One frame's truth.
+
+    Attributes:
+        raw, target: [B, 3, H, W] in [0, 1].
+        map: [B, 1, H, W] in [0, 1].
+        flow: [B, 2, H, W] pixels, backward.
+    """
+
+    raw: Tensor
+    target: Tensor
+    map: Tensor
+    flow: Tensor
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of one frame, unweighted, each a scalar."""
+
+    retouch: Tensor
+    detail: Tensor
+    map: Tensor
+    flow: Tensor
+    temporal: Tensor
+
+    def total(self, weights: LossWeights) -> Tensor:
+        """Their weighted sum."""
+        return torch.stack([getattr(weights, f.name) * getattr(self, f.name) for f in fields(self)]).sum()
+
+
+def weighted_l1(difference: Tensor, weight: Tensor) -> Tensor:
+    """Mean of |difference| [B, C, H, W] under `weight` [B, 1, H, W]."""
+    return (difference.abs() * weight).mean()
+
+
+def laplacian(image: Tensor, levels: int = 3) -> list[Tensor]:
+    """Band-pass pictures of `image` [B, C, H, W], fine to coarse (Burt and Adelson, 1983)."""
+    bands = []
+    for _ in range(levels):
+        smaller = F.avg_pool2d(image, 2)
+        bands.append(image - F.interpolate(smaller, scale_factor=2.0, mode="bilinear", align_corners=False))
+        image = smaller
+    return bands
+
+
+def detail_loss(error: Tensor, weight: Tensor) -> Tensor:
+    """Perceptual term that needs no download: L1 over the bands of the error, so that texture and edges count."""
+    total = error.new_zeros(())
+    for level, band in enumerate(laplacian(error)):
+        total = total + weighted_l1(band, F.avg_pool2d(weight, 2**level) if level else weight)
+    return total
+
+
+def map_loss(trace: Trace, mask: Tensor, truth: Tensor) -> Tensor:
+    """Eq. 7 at every scale: L1 of M_full, and cross-entropy of the logits, which teaches where the mask is 0 or 1."""
+    truth4 = F.avg_pool2d(truth, 4)
+    logits = ((trace.evidence, truth4), (trace.refined, truth4), (trace.full, truth))
+    entropy = [F.binary_cross_entropy_with_logits(logit.float(), wanted) for logit, wanted in logits]
+    return (mask.float() - truth).abs().mean() + torch.stack(entropy).sum()
+
+
+def flow_loss(flow: Tensor, truth: Truth, seen: bool) -> Tensor:
+    """Eq. 1, in pixels at 1/8 scale; imperfections count most, the rest a little."""
+    if not seen:
+        return flow.float().sum() * 0
+    wanted = F.avg_pool2d(truth.flow, 8) / 8
+    weight = 0.2 + F.max_pool2d(truth.map, 8)
+    return weighted_l1(flow.float() - wanted, weight)
+
+
+def frame_terms(step: Step, trace: Trace, truth: Truth, error_prev: Tensor | None, weights: LossWeights) -> tuple[Terms, Tensor]:
+    """The terms of one frame.
+
+    Args:
+        step, trace: what the network made of `truth.raw`.
+        truth: the frame's truth.
+        error_prev: retouched - target of the frame before [B, 3, H, W], or None for the first.
+        weights: for the weight of imperfect pixels.
+
+    Returns:
+        The terms, and this frame's error for the next one.
+    """
+    error = truth.raw + step.residual.float() - truth.target
+    weight = 1 + weights.imperfection * truth.map
+    terms = Terms(
+        retouch=weighted_l1(error, weight),
+        detail=detail_loss(error, weight),
+        map=map_loss(trace, step.map, truth.map),
+        flow=flow_loss(trace.flow, truth, error_prev is not None),
+        temporal=error.sum() * 0 if error_prev is None else weighted_l1(error - warp(error_prev, truth.flow), weight),
+    )
+    return terms, error

@@ -1,0 +1,265 @@
+"""Train a preset recurrently over clips: `python -m model.train FACES_DIR OUT_DIR`.
+
+One resumable command. OUT_DIR receives `checkpoint.pt` (everything, written atomically), `weights.pt` (the averaged
+weights), `curves.png`, `history.json` and `validation-<step>.png`. The schedule follows the budget (`--minutes` or
+`--steps`, the whole budget over all resumed runs), so that a resumed run goes on where the stopped one was.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from model.config import PRESETS, preset
+from model.curves import draw_curves
+from model.data.clips import Clip, ClipConfig, ClipSampler
+from model.losses import LossWeights, Terms, Truth, frame_terms
+from model.validate import validate
+from model.vretoucher import VRetouchEr
+from model.weights import load_weights, save_atomic, save_weights
+
+
+@dataclass(frozen=True)
+class Options:
+    """What one training is asked to do; saved in the checkpoint.
+
+    Attributes:
+        faces: folder of prepared portraits.
+        out: folder for checkpoints, weights, curves and pictures.
+        preset: which network.
+        minutes, steps: budget, whichever ends first.
+        batch, frames, size: clips a step, frames a clip, side of a crop in face pixels.
+        rate: peak learning rate of AdamW.
+        seed: of weights and clips.
+        device: `cpu` or `cuda`.
+        bf16: run the network in bfloat16 (losses and weights stay float32).
+        average: decay of the moving average of the weights.
+        every: steps between validations.
+    """
+
+    faces: Path
+    out: Path
+    preset: str = "live"
+    minutes: float = 60.0
+    steps: int = 10**9
+    batch: int = 4
+    frames: int = 6
+    size: int = 256
+    rate: float = 1e-3
+    seed: int = 0
+    device: str = "cpu"
+    bf16: bool = False
+    average: float = 0.999
+    every: int = 500
+
+
+@dataclass
+class Progress:
+    """Where a training stands: what a checkpoint keeps beside the tensors."""
+
+    step: int = 0
+    minutes: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def share(self, options: Options) -> float:
+        """Part of the budget that is used, 0 to 1."""
+        return min(1.0, max(self.minutes / options.minutes, self.step / options.steps))
+
+
+class ClipStream(IterableDataset[Clip]):
+    """Endless training clips; the seed holds the step, so that a resumed run does not see the same ones again."""
+
+    def __init__(self, options: Options, step: int) -> None:
+        self.options, self.step = options, step
+
+    def __iter__(self) -> Iterator[Clip]:
+        worker = torch.utils.data.get_worker_info()
+        number = worker.id if worker else 0
+        torch.set_num_threads(1)
+        o = self.options
+        seed = o.seed * 1_000_003 + self.step * 64 + number
+        sampler = ClipSampler(o.faces, ClipConfig(size=o.size, frames=o.frames), split="train", seed=seed)
+        while True:
+            yield sampler.sample(o.batch)
+
+
+def learning_rate(share: float, peak: float) -> float:
+    """Linear warm-up over the first 2 % of the budget, then a cosine down to 2 % of the peak."""
+    warm = min(1.0, share / 0.02 + 0.02)
+    return peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+@torch.no_grad()
+def average_into(averaged: nn.Module, network: nn.Module, decay: float) -> None:
+    """Moving average of the weights (Polyak), in place."""
+    pairs = zip(averaged.parameters(), network.parameters(), strict=True)
+    for mean, new in pairs:
+        mean.lerp_(new, 1 - decay)
+
+
+def to_device(clip: Clip, device: str) -> Clip:
+    """The clip's pictures on `device`."""
+    moved = {k: v.to(device, non_blocking=True) for k, v in vars(clip).items() if isinstance(v, Tensor)}
+    return Clip(**{**vars(clip), **moved})
+
+
+def clip_loss(network: VRetouchEr, clip: Clip, weights: LossWeights, options: Options) -> tuple[Tensor, dict[str, float]]:
+    """Mean loss over the frames of a clip, run recurrently, and its terms."""
+    state = network.fresh_state(clip.raw[:, 0])
+    error_prev: Tensor | None = None
+    totals: list[Tensor] = []
+    terms: list[Terms] = []
+    for t in range(clip.raw.shape[1]):
+        truth = Truth(clip.raw[:, t], clip.target[:, t], clip.map[:, t], clip.flow[:, t])
+        with torch.autocast(options.device, torch.bfloat16, enabled=options.bf16):
+            step, trace = network.trace(truth.raw, state)
+        state = step.state
+        frame, error_prev = frame_terms(step, trace, truth, error_prev, weights)
+        totals.append(frame.total(weights))
+        terms.append(frame)
+    means = {name: sum(float(getattr(t, name).detach()) for t in terms) / len(terms) for name in Terms.__dataclass_fields__}
+    return torch.stack(totals).mean(), means
+
+
+class Training:
+    """A network, its average, its optimiser and its progress, saved and resumed as one."""
+
+    def __init__(self, options: Options) -> None:
+        torch.manual_seed(options.seed)
+        self.options = options
+        self.network = VRetouchEr(preset(options.preset)).to(options.device)
+        self.averaged = VRetouchEr(preset(options.preset)).to(options.device)
+        self.averaged.load_state_dict(self.network.state_dict())
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=options.rate, betas=(0.9, 0.99), weight_decay=1e-4)
+        self.progress = Progress()
+        self.weights = LossWeights()
+
+    def parts(self) -> dict[str, Any]:
+        """The parts with tensors, by name."""
+        return {"network": self.network, "averaged": self.averaged, "optimiser": self.optimiser}
+
+    def save(self) -> None:
+        """Checkpoint and averaged weights, each whole or not at all."""
+        content = {name: part.state_dict() for name, part in self.parts().items()}
+        options = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.options).items()}
+        save_atomic({**content, "progress": asdict(self.progress), "options": options}, self.options.out / "checkpoint.pt")
+        save_weights(self.averaged, self.options.out / "weights.pt")
+
+    def resume(self) -> None:
+        """Continue from the checkpoint in the output folder."""
+        saved = torch.load(self.options.out / "checkpoint.pt", map_location=self.options.device, weights_only=True)
+        for name, part in self.parts().items():
+            part.load_state_dict(saved[name])
+        self.progress = Progress(**saved["progress"])
+
+    def start_from(self, path: Path) -> None:
+        """Take the weights at `path` as a beginning."""
+        weights = load_weights(path).state_dict()
+        self.network.load_state_dict(weights)
+        self.averaged.load_state_dict(weights)
+
+    def update(self, clip: Clip) -> dict[str, float]:
+        """One optimiser step; the loss's terms."""
+        rate = learning_rate(self.progress.share(self.options), self.options.rate)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        loss, terms = clip_loss(self.network, clip, self.weights, self.options)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        if torch.isfinite(norm):
+            self.optimiser.step()
+        self.progress.step += 1
+        average_into(self.averaged, self.network, min(self.options.average, self.progress.step / (self.progress.step + 10)))
+        return {"loss": float(loss.detach()), "norm": float(norm), **terms}
+
+    def report(self, terms: dict[str, float], clips: list[Clip]) -> None:
+        """Validate, print a line, write curves, pictures and the checkpoint."""
+        out, step = self.options.out, self.progress.step
+        figures = validate(self.averaged, clips, out / f"validation-{step:06d}.png").to_dict()
+        self.progress.history.append({"step": step, "minutes": self.progress.minutes, **terms, **figures})
+        (out / "history.json").write_text(json.dumps(self.progress.history, indent=1))
+        draw_curves(self.progress.history, out / "curves.png")
+        self.save()
+        line = ", ".join(f"{k} {v:.3g}" for k, v in {**terms, **figures}.items())
+        print(f"step {step}, {self.progress.minutes:.1f} min: {line}", flush=True)
+
+
+def validation_clips(options: Options) -> list[Clip]:
+    """The same held-out clips every time."""
+    config = ClipConfig(size=512, frames=5, clean_share=0.0)
+    sampler = ClipSampler(options.faces, config, split="heldout", seed=12345)
+    return [sampler.sample(4) for _ in range(2)]
+
+
+def mean_terms(many: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of each term over the steps since the last report."""
+    return {k: sum(terms[k] for terms in many) / len(many) for k in many[0]}
+
+
+def train(training: Training, clips: list[Clip]) -> None:
+    """Run until the budget is used; validate and save on the way and at the end."""
+    options, progress = training.options, training.progress
+    loader = DataLoader(ClipStream(options, progress.step), batch_size=None, num_workers=1, prefetch_factor=4)
+    recent: list[dict[str, float]] = []
+    last = time.monotonic()
+    for clip in loader:
+        recent.append(training.update(to_device(clip, options.device)))
+        now = time.monotonic()
+        progress.minutes += min(now - last, 30.0) / 60  # a paused process does not use its budget
+        last = now
+        done = progress.share(options) >= 1
+        if done or progress.step % options.every == 0:
+            training.report(mean_terms(recent), clips)
+            recent = []
+            last = time.monotonic()
+        if done:
+            return
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="python -m model.train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("faces", type=Path, help="prepared portraits, made by `python -m stream.portraits`")
+    p.add_argument("out", type=Path, help="folder for checkpoint, weights, curves and pictures")
+    p.add_argument("--preset", default="live", choices=sorted(PRESETS))
+    p.add_argument("--minutes", type=float, default=Options.minutes, help="budget over all resumed runs")
+    p.add_argument("--steps", type=int, default=Options.steps)
+    p.add_argument("--batch", type=int, default=Options.batch)
+    p.add_argument("--frames", type=int, default=Options.frames)
+    p.add_argument("--size", type=int, default=Options.size, help="side of a training crop, a multiple of 32, at most 512")
+    p.add_argument("--rate", type=float, default=Options.rate)
+    p.add_argument("--seed", type=int, default=Options.seed)
+    p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
+    p.add_argument("--bf16", action="store_true", help="bfloat16 in the network; twice as fast where the chip has it")
+    p.add_argument("--average", type=float, default=Options.average)
+    p.add_argument("--every", type=int, default=Options.every, help="steps between validations")
+    p.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
+    p.add_argument("--start-from", type=Path, help="weights to begin with")
+    return p.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line."""
+    arguments = vars(parse(argv))
+    resume, start_from = arguments.pop("resume"), arguments.pop("start_from")
+    training = Training(Options(**arguments))
+    training.options.out.mkdir(parents=True, exist_ok=True)
+    if resume and (training.options.out / "checkpoint.pt").is_file():
+        training.resume()
+    elif start_from is not None:
+        training.start_from(start_from)
+    train(training, validation_clips(training.options))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

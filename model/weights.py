@@ -1,0 +1,59 @@
+"""Weights on disk: the config and the tensors in one file, written whole or not at all."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.config import Config, preset
+from model.vretoucher import VRetouchEr
+
+
+class WeightsError(ValueError):
+    """The weights are missing, damaged or of another network."""
+
+
+def save_atomic(content: dict[str, Any], path: Path) -> None:
+    """Write `content` to `path` under another name, then rename: a killed writer leaves the old file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    torch.save(content, temporary)
+    temporary.replace(path)
+
+
+def config_of(saved: dict[str, Any]) -> Config:
+    """The config saved beside weights."""
+    return Config(**{**saved, "channels": tuple(saved["channels"])})
+
+
+def save_weights(network: VRetouchEr, path: Path) -> None:
+    """Write the network's config and weights to `path`."""
+    save_atomic({"config": network.config.to_dict(), "weights": network.state_dict()}, path)
+
+
+def load_weights(path: Path) -> VRetouchEr:
+    """The network saved at `path`, on the CPU, in eval mode.
+
+    Raises:
+        WeightsError: the file is missing, unreadable or does not fit.
+    """
+    if not path.is_file():
+        raise WeightsError(f"There are no weights at {path}; train them with `python -m model.train`.")
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        network = VRetouchEr(config_of(saved["config"]))
+        network.load_state_dict(saved["weights"])
+    except Exception as error:
+        raise WeightsError(f"{path} holds no weights of this network ({error}); restore it or train anew.") from error
+    return network.eval()
+
+
+def preset_path(name: str) -> Path:
+    """Where the weights of the preset `name` are kept."""
+    return Path(str(files("model"))) / "pretrained" / f"{preset(name).preset}.pt"
+
+
+def load_preset(name: str) -> VRetouchEr:
+    """The trained network of the preset `name`, on the CPU, in eval mode."""
+    return load_weights(preset_path(name))

@@ -1,0 +1,134 @@
+"""Warp, flow, refinement, attention and losses, each against something worked out by hand."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from model.config import PRESETS  # noqa: E402
+from model.decoder import gate  # noqa: E402
+from model.fir import FIR, PixelAdaptive  # noqa: E402
+from model.losses import LossWeights, Truth, detail_loss, frame_terms, laplacian  # noqa: E402
+from model.mma import MMA, reference_mean  # noqa: E402
+from model.spynet import SpyNet  # noqa: E402
+from model.vretoucher import Step, Trace, VRetouchEr  # noqa: E402
+from model.warp import warp  # noqa: E402
+
+
+def test_warp_fetches_from_where_it_was() -> None:
+    image = torch.arange(20.0).reshape(1, 1, 4, 5)
+    flow = torch.zeros(1, 2, 4, 5)
+    flow[:, 0] = 1.0  # one pixel to the right, a frame ago
+    moved = warp(image, flow)
+    torch.testing.assert_close(moved[..., :-1], image[..., 1:])
+    torch.testing.assert_close(moved[..., -1], image[..., -1])  # the border is replicated
+
+
+def test_warp_by_half_a_pixel_is_the_mean() -> None:
+    image = torch.tensor([[[[0.0, 2.0, 4.0]]]])
+    flow = torch.tensor([0.5, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 1, 3)
+    torch.testing.assert_close(warp(image, flow)[0, 0, 0], torch.tensor([1.0, 3.0, 4.0]))
+
+
+def test_an_untrained_flow_is_zero_and_finite() -> None:
+    torch.manual_seed(0)
+    spynet = SpyNet(PRESETS["tiny"])
+    patches = spynet.patches(torch.rand(1, 3, 64, 64))
+    flow = spynet(patches, patches)
+    assert flow.shape == (1, 2, 8, 8)
+    assert not flow.detach().any()
+
+
+def test_pixel_adaptive_does_not_leak_over_the_guides_edge() -> None:
+    theta = PixelAdaptive()
+    with torch.no_grad():
+        theta.sharpness.fill_(50.0)
+        theta.mix.weight.zero_()
+        theta.mix.weight[0, :9] = 1.0  # plain sum of the content's neighbours
+    content = torch.ones(1, 1, 5, 6)
+    guide = torch.zeros(1, 1, 5, 6)
+    guide[..., 3:] = 1.0
+    fused = theta(content, guide).detach()
+    assert float(fused[0, 0, 2, 1]) == pytest.approx(9.0)  # all nine neighbours are alike
+    assert float(fused[0, 0, 2, 2]) == pytest.approx(6.0)  # the three beyond the edge do not count
+
+
+def test_fir_stands_on_the_evidence_alone_at_first() -> None:
+    torch.manual_seed(0)
+    fir, evidence = FIR(), torch.randn(1, 1, 8, 8)
+    flow, seen = torch.zeros(1, 2, 8, 8), torch.zeros(1, 1, 1, 1)
+    with_zeros = fir(evidence, torch.zeros(1, 1, 8, 8), flow, seen)
+    with_ones = fir(evidence, torch.ones(1, 1, 8, 8), flow, seen)
+    assert torch.equal(with_zeros, with_ones)
+    assert not torch.equal(with_zeros, fir(evidence, torch.ones(1, 1, 8, 8), flow, torch.ones(1, 1, 1, 1)))
+
+
+def test_fir_carries_the_map_along_the_flow() -> None:
+    fir = FIR()
+    evidence = torch.zeros(1, 1, 8, 8)
+    before = torch.zeros(1, 1, 8, 8)
+    before[0, 0, 4, 2] = 1.0
+    flow = torch.zeros(1, 2, 8, 8)
+    flow[:, 0] = -3.0  # three pixels to the left, a frame ago
+    refined = fir(evidence, before, flow, torch.ones(1, 1, 1, 1))
+    assert divmod(int(refined.argmax()), 8) == (4, 5)
+
+
+def test_reference_mean_counts_valid_slots_and_the_present() -> None:
+    ring = torch.stack([torch.full((2, 1, 1), v) for v in (3.0, 5.0, 100.0)])[None]
+    mean = reference_mean(ring, torch.tensor([[1.0, 1.0, 0.0]]), torch.full((1, 2, 1, 1), 1.0))
+    torch.testing.assert_close(mean, torch.full((1, 2, 1, 1), 3.0))
+
+
+def test_mma_leaves_unmasked_features_to_the_mlp_alone() -> None:
+    torch.manual_seed(0)
+    block = MMA(PRESETS["tiny"])  # its MLP starts at zero
+    features = torch.randn(1, 8, 4, 4)
+    key, value = torch.randn(1, 4, 4, 4), torch.randn(1, 4, 4, 4)
+    mask = torch.zeros(1, 1, 4, 4)
+    mask[..., 0] = 1.0
+    retouched = block(features, mask, key, value)
+    torch.testing.assert_close(retouched[..., 1:], features[..., 1:])
+    assert not torch.allclose(retouched[..., 0], features[..., 0])
+
+
+def test_the_gate_is_exactly_nought_on_clean_skin() -> None:
+    torch.testing.assert_close(gate(torch.tensor([-9.0, -2.0, 0.0, 2.0, 9.0])), torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0]))
+
+
+def test_laplacian_of_a_flat_picture_is_nought() -> None:
+    assert all(float(band.abs().max()) == 0.0 for band in laplacian(torch.full((1, 3, 16, 16), 0.3)))
+    assert float(detail_loss(torch.full((1, 3, 16, 16), 0.3), torch.ones(1, 1, 16, 16))) == 0.0
+
+
+def perfect(truth: Truth) -> tuple[Step, Trace]:
+    network = VRetouchEr(PRESETS["tiny"])
+    logit = torch.where(truth.map > 0.5, 20.0, -20.0)
+    logit4 = logit[..., ::4, ::4]
+    flow = torch.nn.functional.avg_pool2d(truth.flow, 8) / 8
+    step = Step(truth.target - truth.raw, truth.map, network.fresh_state(truth.raw))
+    return step, Trace(logit4, logit4, logit, flow)
+
+
+def test_a_perfect_step_costs_nothing_and_a_lazy_one_something() -> None:
+    torch.manual_seed(0)
+    raw = torch.rand(1, 3, 32, 32)
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., 8:16, 8:16] = 1.0
+    truth = Truth(raw, raw + 0.1 * mask, mask, torch.full((1, 2, 32, 32), 1.0))
+    step, trace = perfect(truth)
+    weights = LossWeights()
+    good, _ = frame_terms(step, trace, truth, torch.zeros_like(raw), weights)
+    lazy, _ = frame_terms(step._replace(residual=torch.zeros_like(raw)), trace, truth, torch.zeros_like(raw), weights)
+    assert float(good.total(weights)) < 1e-4
+    assert float(lazy.retouch) == pytest.approx(0.1 * 7 * 64 / 1024, rel=1e-4)
+    assert float(lazy.temporal) > float(good.temporal)
+
+
+def test_a_steady_error_costs_no_temporal_loss() -> None:
+    raw = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    truth = Truth(raw, raw, torch.zeros(1, 1, 32, 32), torch.zeros(1, 2, 32, 32))
+    step, trace = perfect(truth)
+    off = step._replace(residual=torch.full_like(raw, 0.05))
+    terms, error = frame_terms(off, trace, truth, torch.full_like(raw, 0.05), LossWeights())
+    assert float(terms.temporal) == pytest.approx(0.0, abs=1e-6)
+    torch.testing.assert_close(error, torch.full_like(raw, 0.05))
