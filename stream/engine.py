@@ -1,0 +1,160 @@
+"""What runs the network: the protocol every engine follows, and `load_engine`, which makes one by name."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from stream.errors import EngineError, OptionError, WeightsError
+
+PRESETS = ("live", "studio", "paper")
+ENGINES = ("auto", "onnx-cpu", "torch-cpu")
+MAX_DEFAULT_THREADS = 4
+
+# What an engine remembers of one face between two steps; made, read and changed by that engine alone.
+EngineState = Any
+
+
+class Engine(Protocol):
+    """One loaded network. Streams share it without a lock: all memory is in the state."""
+
+    name: str
+    preset: str
+
+    def new_state(self) -> EngineState:
+        """The memory of a face not yet seen."""
+        ...
+
+    def step(
+        self, face_rgb_u8: npt.NDArray[np.uint8], state: EngineState
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """One causal step on face uint8 [512, 512, 3] RGB; the state is changed in place.
+
+        Returns (residual float32 [512, 512, 3] RGB in 8-bit levels, imperfection map float32 [512, 512] in
+        [0, 1]). Both belong to the state and hold until its next step.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """An ONNX file whose hash was checked. card: the JSON beside it."""
+
+    path: Path
+    card: dict[str, Any]
+
+
+def load_engine(name: str = "auto", preset: str = "live", threads: int | None = None) -> Engine:
+    """The engine `name` (one of ENGINES) with the weights of `preset` (one of PRESETS).
+
+    threads: cores used by one step; by default all physical ones up to four.
+    """
+    check_preset(preset)
+    if name not in ENGINES:
+        raise EngineError(f"there is no engine {name!r}; choose one of {', '.join(ENGINES)}")
+    count = default_threads() if threads is None else threads
+    if count < 1:
+        raise OptionError(f"threads must be 1 or more, not {threads}; leave it out for the default")
+    if name == "torch-cpu":
+        if not has_torch():
+            raise EngineError(
+                "the engine torch-cpu needs torch, which is not installed; "
+                "install it with `pip install vretouch[train]` or choose onnx-cpu"
+            )
+        from stream.engines.torch_ import TorchEngine
+
+        return TorchEngine(preset, count)
+    from stream.engines.onnx_ import OnnxEngine
+
+    return OnnxEngine(find_weights(preset), count)
+
+
+def check_preset(preset: str) -> None:
+    """Raise EngineError unless the preset is known."""
+    if preset not in PRESETS:
+        raise EngineError(f"there is no preset {preset!r}; choose one of {', '.join(PRESETS)}")
+
+
+def weights_folder() -> Path:
+    """Where the installed package keeps its ONNX files."""
+    return Path(str(resources.files("stream"))) / "weights"
+
+
+def available_presets(folder: Path | None = None) -> list[str]:
+    """The presets whose ONNX file is in the folder (by default the package's own)."""
+    place = weights_folder() if folder is None else folder
+    return [preset for preset in PRESETS if (place / f"{preset}.onnx").is_file()]
+
+
+def find_weights(preset: str, folder: Path | None = None) -> WeightsFile:
+    """The preset's ONNX file and card, after comparing the file's SHA-256 with the card's."""
+    place = weights_folder() if folder is None else folder
+    path = place / f"{preset}.onnx"
+    card = _read_card(path, preset, place)
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        raise WeightsError(_missing(path, preset, place)) from None
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror}); check its rights") from error
+    if found != card["sha256"]:
+        raise WeightsError(
+            f"{path} is not the file its card describes (SHA-256 {found[:12]}..., expected "
+            f"{str(card['sha256'])[:12]}...); install vretouch again or run `python -m export` anew"
+        )
+    return WeightsFile(path, card)
+
+
+def _read_card(path: Path, preset: str, place: Path) -> dict[str, Any]:
+    card_path = path.with_suffix(".json")
+    try:
+        card = json.loads(card_path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if not path.is_file():
+            raise WeightsError(_missing(path, preset, place)) from None
+        raise WeightsError(
+            f"{card_path} is missing, so {path.name} cannot be trusted; install vretouch again"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{card_path} cannot be read ({error}); install vretouch again") from error
+    if not isinstance(card, dict) or not isinstance(card.get("sha256"), str):
+        raise WeightsError(f"{card_path} names no sha256; install vretouch again")
+    return card
+
+
+def _missing(path: Path, preset: str, place: Path) -> str:
+    there = ", ".join(available_presets(place)) or "none"
+    return (
+        f"the weights of preset {preset!r} are not at {path} (here: {there}); "
+        f"choose a preset that is here, or make them with `python -m export --preset {preset}`"
+    )
+
+
+def default_threads() -> int:
+    """Physical cores this process may use, at most MAX_DEFAULT_THREADS; at least 1."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    physical = _physical_cores() or allowed
+    return max(1, min(physical, allowed, MAX_DEFAULT_THREADS))
+
+
+def _physical_cores() -> int | None:
+    """Physical cores from Linux's sysfs, without the second threads of each; None elsewhere."""
+    siblings = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology/thread_siblings_list")
+    try:
+        return len({path.read_text() for path in siblings}) or None
+    except OSError:
+        return None
+
+
+def has_torch() -> bool:
+    """Whether the torch-cpu engine's library is installed."""
+    return importlib.util.find_spec("torch") is not None

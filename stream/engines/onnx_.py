@@ -1,0 +1,209 @@
+"""The network on ONNX Runtime: the only file that imports onnxruntime.
+
+Every buffer is made once for each state and bound by its address. A plain state has two buffers that take
+turns as input and output; a ring takes the one new slot over its oldest. So nothing is allocated or copied
+but that slot.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from stream.crop import FACE_PX
+from stream.engine import WeightsFile
+from stream.errors import WeightsError
+
+METADATA_KEY = "vretouch"
+CONTRACT_VERSION = 1
+SPIN_US = 50
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """One state of the streaming contract.
+
+    plain: `<name>_out` becomes the next `<name>_in`. ring: `<name>_out` is one slot (length 1 on slot_axis)
+    that takes the place of the oldest slot of `<name>_in`.
+    """
+
+    name: str
+    ring: bool
+    shape: tuple[int, ...]
+    slot_axis: int
+
+    def slots(self) -> int:
+        """How many slots the ring has; 1 for a plain state."""
+        return self.shape[self.slot_axis] if self.ring else 1
+
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of `<name>_out`."""
+        if not self.ring:
+            return self.shape
+        return tuple(1 if axis == self.slot_axis else size for axis, size in enumerate(self.shape))
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What the file's metadata says: the preset and the states, in order."""
+
+    preset: str
+    states: tuple[StateSpec, ...]
+
+
+def parse_contract(text: str | None, source: str) -> Contract:
+    """The streaming contract from the metadata's JSON; `source` names the file in errors."""
+    try:
+        said = json.loads(text or "")
+        version, face_px = said["version"], said["face_px"]
+        contract = Contract(str(said["preset"]), tuple(_spec(state) for state in said["states"]))
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise WeightsError(
+            f"{source} has no readable streaming contract in its metadata ({type(error).__name__}: {error}); "
+            "export it with `python -m export`"
+        ) from error
+    if version != CONTRACT_VERSION or face_px != FACE_PX:
+        raise WeightsError(
+            f"{source} follows contract version {version} with faces of {face_px} px, this program version "
+            f"{CONTRACT_VERSION} with {FACE_PX} px; install matching weights and program"
+        )
+    return contract
+
+
+def _spec(said: dict[str, Any]) -> StateSpec:
+    if said["kind"] not in ("plain", "ring"):
+        raise ValueError(f"state kind {said['kind']!r}")
+    ring = said["kind"] == "ring"
+    shape = tuple(int(size) for size in said["shape"])
+    axis = int(said["slot_axis"]) if ring else 0
+    if not 0 <= axis < len(shape):
+        raise ValueError(f"slot_axis {axis} of shape {shape}")
+    return StateSpec(str(said["name"]), ring, shape, axis)
+
+
+class OnnxState:
+    """Buffers and bindings of one face's stream. Every buffer starts as zeros: a fresh state."""
+
+    def __init__(self, session: ort.InferenceSession, contract: Contract) -> None:
+        self.time = 0
+        self.face = np.zeros((1, 3, FACE_PX, FACE_PX), np.float32)
+        self.residual = np.zeros((1, 3, FACE_PX, FACE_PX), np.float32)
+        self.map = np.zeros((1, 1, FACE_PX, FACE_PX), np.float32)
+        self.channel_u8 = np.zeros((FACE_PX, FACE_PX), np.uint8)
+        self.rings = {s.name: np.zeros(s.shape, np.float32) for s in contract.states if s.ring}
+        self.slots = {s.name: np.zeros(s.out_shape(), np.float32) for s in contract.states if s.ring}
+        self.plain = {
+            s.name: (np.zeros(s.shape, np.float32), np.zeros(s.shape, np.float32))
+            for s in contract.states
+            if not s.ring
+        }
+        self.bindings = [self._bind(session, turn) for turn in (0, 1)]
+
+    def _bind(self, session: ort.InferenceSession, turn: int) -> Any:
+        """The binding for even or odd steps: they differ in which plain buffer is read, which written."""
+        binding = session.io_binding()
+        reads: dict[str, Array] = {"face": self.face}
+        reads |= {f"{name}_in": ring for name, ring in self.rings.items()}
+        reads |= {f"{name}_in": pair[turn] for name, pair in self.plain.items()}
+        writes: dict[str, Array] = {"residual": self.residual, "map": self.map}
+        writes |= {f"{name}_out": slot for name, slot in self.slots.items()}
+        writes |= {f"{name}_out": pair[1 - turn] for name, pair in self.plain.items()}
+        for name, array in reads.items():
+            binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+        for name, array in writes.items():
+            binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+        return binding
+
+    def push(self, specs: tuple[StateSpec, ...]) -> None:
+        """Put each ring's new slot over its oldest, and let the plain buffers change places."""
+        for spec in specs:
+            if spec.ring:
+                oldest = self.time % spec.slots()
+                where = (slice(None),) * spec.slot_axis + (slice(oldest, oldest + 1),)
+                np.copyto(self.rings[spec.name][where], self.slots[spec.name])
+        self.time += 1
+
+
+class OnnxEngine:
+    """A preset's ONNX file on the CPU."""
+
+    name = "onnx-cpu"
+
+    def __init__(self, weights: WeightsFile, threads: int) -> None:
+        self._session = _session(weights, threads)
+        meta = self._session.get_modelmeta().custom_metadata_map
+        self._contract = parse_contract(meta.get(METADATA_KEY), str(weights.path))
+        self.preset = self._contract.preset
+        self.threads = threads
+        _check_names(self._session, self._contract, str(weights.path))
+
+    def new_state(self) -> OnnxState:
+        """The memory of a face not yet seen."""
+        return OnnxState(self._session, self._contract)
+
+    def step(self, face_rgb_u8: npt.NDArray[np.uint8], state: OnnxState) -> tuple[Array, Array]:
+        """One causal step; see stream.engine.Engine.step."""
+        to_planes(face_rgb_u8, state.face[0], state.channel_u8)
+        self._session.run_with_iobinding(state.bindings[state.time % 2])
+        state.push(self._contract.states)
+        state.residual *= np.float32(255.0)
+        # The planes seen as [512, 512, 3]: nothing is moved.
+        return state.residual[0].transpose(1, 2, 0), state.map[0, 0]
+
+
+def to_planes(face_rgb_u8: npt.NDArray[np.uint8], planes: Array, channel_u8: npt.NDArray[np.uint8]) -> None:
+    """uint8 [H, W, 3] RGB into float32 [3, H, W] RGB in [0, 1]; channel_u8 [H, W] is written over."""
+    for channel, plane in enumerate(planes):
+        cv2.extractChannel(face_rgb_u8, channel, channel_u8)
+        np.multiply(channel_u8, np.float32(1.0 / 255.0), out=plane)
+
+
+def _session(weights: WeightsFile, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    # Waking a sleeping thread for each node of the graph costs 3 ms a step, but threads that spin for long,
+    # or between steps, take the encoder's core. 50 us of spinning keeps the gain and avoids the loss.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    try:
+        return ort.InferenceSession(str(weights.path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"{weights.path} cannot be loaded ({reason}); "
+            "install vretouch again or run `python -m export` anew"
+        ) from error
+
+
+def _check_names(session: ort.InferenceSession, contract: Contract, source: str) -> None:
+    """The graph must have what the contract names, in the contract's sizes."""
+    image = (1, 3, FACE_PX, FACE_PX)
+    wanted: dict[str, tuple[int, ...]] = {"face": image, "residual": image, "map": (1, 1, FACE_PX, FACE_PX)}
+    for spec in contract.states:
+        wanted |= {f"{spec.name}_in": spec.shape, f"{spec.name}_out": spec.out_shape()}
+    found = {node.name: node.shape for node in (*session.get_inputs(), *session.get_outputs())}
+    for name, shape in wanted.items():
+        if name not in found:
+            raise WeightsError(f"{source} lacks {name!r}, which its contract names; export it anew")
+        fixed = all(isinstance(size, int) for size in found[name])
+        if fixed and math.prod(found[name]) != math.prod(shape):
+            raise WeightsError(
+                f"{source} has {name!r} of shape {found[name]}, but its contract says {list(shape)}; "
+                "export it anew"
+            )
+
+
+def providers() -> list[str]:
+    """The execution providers of the installed ONNX Runtime, for diagnosis."""
+    return list(ort.get_available_providers())

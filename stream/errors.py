@@ -1,0 +1,27 @@
+"""Every error this package raises on purpose: one sentence with what was wrong and what to do."""
+
+from __future__ import annotations
+
+
+class VretouchError(Exception):
+    """Base of all errors of the package. str(error) is one clear sentence for a person."""
+
+
+class FrameError(VretouchError):
+    """A frame given to Retoucher.process that is not uint8 [H, W, 3] RGB."""
+
+
+class OptionError(VretouchError):
+    """An option outside its range: strength, max_faces, threads."""
+
+
+class EngineError(VretouchError):
+    """An engine or preset that is not known or cannot run here."""
+
+
+class WeightsError(VretouchError):
+    """Weights that are missing, corrupt, or not the ones their hash names."""
+
+
+class FaceModelError(VretouchError):
+    """The face detector or face mesh cannot be started or speaks another version's language."""

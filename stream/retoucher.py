@@ -1,0 +1,276 @@
+"""Retoucher: frames in, retouched frames out, one face or several, with all memory inside the object."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from stream.composite import Box, add_residual, skin_guard
+from stream.crop import FACE_PX, crop_face
+from stream.engine import Engine, EngineState, check_preset, load_engine
+from stream.errors import FrameError, OptionError, VretouchError
+from stream.face import FaceFinder, FaceModels
+from stream.track import Track, Tracker
+
+NOMINAL_FRAME_S = 1.0 / 30.0
+MAX_GAP_S = 0.5
+MIN_STEP_S = 1e-3
+STAGES = ("locate", "align", "crop", "step", "composite", "total")
+
+_THUMB_SIZE = (32, 18)
+_CUT_LEVELS = 18.0
+_CUT_CORRELATION = 0.55
+
+
+@dataclass(frozen=True)
+class FaceResult:
+    """One retouched face of the last frame.
+
+    id: stable while the face is followed. box_px: float32 [4], x0, y0, x1, y1 in frame pixels. landmarks_px:
+    float32 [468, 2] in frame pixels. alignment: float64 [2, 3], frame to face pixels. map: float32 [512, 512]
+    in [0, 1], the imperfection map in face pixels. fade: [0, 1], how much of the effect is applied.
+    changed_px: x0, y0, x1, y1 (the last two exclusive), the part of the frame outside which this face changed
+    nothing; None where it changed nothing at all.
+    """
+
+    id: int
+    box_px: npt.NDArray[np.float32]
+    landmarks_px: npt.NDArray[np.float32]
+    alignment: npt.NDArray[np.float64]
+    map: npt.NDArray[np.float32]
+    fade: float
+    changed_px: Box | None
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """What was found in the last frame.
+
+    faces: oldest first. stage_ms: time of each of STAGES in ms. restarted: the stream began anew with this
+    frame (the first one, a cut, a gap).
+    """
+
+    faces: list[FaceResult] = field(default_factory=list)
+    stage_ms: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    restarted: bool = False
+
+
+@dataclass
+class _Memory:
+    """A followed face's engine state and the epoch of the track it belongs to."""
+
+    epoch: int
+    state: EngineState
+
+
+class Retoucher:
+    """Retouches a stream of frames; a context manager. One object a stream, one thread at a time.
+
+    engine: a name (see stream.engine.ENGINES) or an Engine already loaded, which several Retouchers may
+    share. strength: 0 (frames pass through bit for bit) to 1; may be changed at any time. finder: face models
+    to use instead of mediapipe's; closed with the Retoucher only if it made them itself.
+    """
+
+    def __init__(
+        self,
+        preset: str = "live",
+        engine: str | Engine = "auto",
+        strength: float = 1.0,
+        max_faces: int = 1,
+        *,
+        finder: FaceFinder | None = None,
+    ) -> None:
+        self.strength = strength
+        if isinstance(max_faces, bool) or not isinstance(max_faces, int) or max_faces < 1:
+            raise OptionError(f"max_faces must be a whole number of 1 or more, not {max_faces!r}")
+        check_preset(preset)
+        self.engine: Engine = load_engine(engine, preset) if isinstance(engine, str) else engine
+        self._own_finder = FaceModels() if finder is None else None
+        used = finder if finder is not None else self._own_finder
+        assert used is not None
+        self._tracker = Tracker(used, max_faces)
+        self._face_u8 = np.empty((FACE_PX, FACE_PX, 3), np.uint8)
+        self._closed = False
+        self.reset()
+
+    @property
+    def strength(self) -> float:
+        """How much of the effect is applied, 0 to 1."""
+        return self._strength
+
+    @strength.setter
+    def strength(self, value: float) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
+            raise OptionError(f"strength must be a number from 0 to 1, not {value!r}")
+        self._strength = float(value)
+
+    def reset(self) -> None:
+        """Forget everything: the next frame is the first of a new stream."""
+        self._tracker.restart()
+        self._memories: dict[int, _Memory] = {}
+        self._pts_s: float | None = None
+        self._thumb: npt.NDArray[np.float32] | None = None
+        self._size: tuple[int, ...] = ()
+        self._fresh = True
+        self.last = FrameResult()
+
+    def process(
+        self, frame_rgb_u8: npt.NDArray[np.uint8], pts_s: float | None = None
+    ) -> npt.NDArray[np.uint8]:
+        """The retouched frame, a new array; frames must come in order.
+
+        frame_rgb_u8: uint8 [H, W, 3] RGB, any size, any strides; not changed. pts_s: the frame's time in
+        seconds; without it frames are taken to be 1/30 s apart. More than 0.5 s ahead or any time back starts
+        anew.
+        """
+        if self._closed:
+            raise VretouchError("this Retoucher was closed; make a new one")
+        began = time.perf_counter_ns()
+        frame = _checked(frame_rgb_u8)
+        stages = _Stopwatch()
+        dt_s = self._advance(frame, pts_s)
+        restarted, self._fresh = self._fresh, False
+        with stages.running("locate"):
+            tracks = self._tracker.update(frame, dt_s)
+        with stages.running("align"):
+            for track in tracks:
+                track.align()
+        self._forget_all_but(tracks)
+        retouched = frame.copy()
+        faces = [self._retouch(frame, retouched, track, stages) for track in tracks]
+        self.last = FrameResult(faces, stages.ms(began), restarted)
+        return retouched
+
+    def _retouch(
+        self,
+        frame: npt.NDArray[np.uint8],
+        retouched: npt.NDArray[np.uint8],
+        track: Track,
+        stages: _Stopwatch,
+    ) -> FaceResult:
+        """Crop, step and composite of one face."""
+        with stages.running("crop"):
+            crop_face(frame, track.alignment, self._face_u8)
+        with stages.running("step"):
+            residual, seen = self.engine.step(self._face_u8, self._state_of(track))
+            imperfections = seen.copy()
+        with stages.running("composite"):
+            guard = skin_guard(track.face_landmarks_px)
+            amount = self._strength * track.fade
+            changed = add_residual(retouched, residual, guard, track.alignment, amount)
+        return FaceResult(
+            id=track.id,
+            box_px=track.box_px,
+            landmarks_px=track.landmarks_px,
+            alignment=track.alignment,
+            map=imperfections,
+            fade=track.fade,
+            changed_px=changed,
+        )
+
+    def _state_of(self, track: Track) -> EngineState:
+        memory = self._memories.get(track.id)
+        if memory is None or memory.epoch != track.epoch:
+            memory = _Memory(track.epoch, self.engine.new_state())
+            self._memories[track.id] = memory
+        return memory.state
+
+    def _forget_all_but(self, tracks: list[Track]) -> None:
+        kept = {track.id for track in tracks}
+        self._memories = {key: memory for key, memory in self._memories.items() if key in kept}
+
+    def _advance(self, frame: npt.NDArray[np.uint8], pts_s: float | None) -> float:
+        """Seconds since the previous frame; starts anew at a gap, a step back, a cut or a new size."""
+        elapsed = self._elapsed(pts_s)
+        if self._scene_changed(frame) or not 0.0 <= elapsed <= MAX_GAP_S:
+            self._tracker.restart()
+            self._memories.clear()
+            self._fresh = True
+            elapsed = NOMINAL_FRAME_S
+        return max(elapsed, MIN_STEP_S)
+
+    def _scene_changed(self, frame: npt.NDArray[np.uint8]) -> bool:
+        """A cut, or another frame size, whose pixels say nothing about where faces were."""
+        before, self._thumb = self._thumb, _thumbnail(frame)
+        size, self._size = self._size, frame.shape
+        return before is not None and (size != frame.shape or is_cut(before, self._thumb))
+
+    def _elapsed(self, pts_s: float | None) -> float:
+        if pts_s is not None and not math.isfinite(pts_s):
+            raise FrameError(f"pts_s must be a time in seconds, not {pts_s}; leave it out if it is not known")
+        before, self._pts_s = self._pts_s, pts_s
+        return NOMINAL_FRAME_S if pts_s is None or before is None else pts_s - before
+
+    def close(self) -> None:
+        """Stop the face models this object started. The engine may be shared and stays."""
+        if not self._closed and self._own_finder is not None:
+            self._own_finder.close()
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Stopwatch:
+    """Adds up the time of each stage over the faces of one frame."""
+
+    def __init__(self) -> None:
+        self._ns = dict.fromkeys(STAGES, 0)
+
+    @contextmanager
+    def running(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter_ns()
+        try:
+            yield
+        finally:
+            self._ns[stage] += time.perf_counter_ns() - began
+
+    def ms(self, began_ns: int) -> dict[str, float]:
+        """Milliseconds by stage, with the total since began_ns."""
+        self._ns["total"] = time.perf_counter_ns() - began_ns
+        return {stage: ns / 1e6 for stage, ns in self._ns.items()}
+
+
+def _checked(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The frame, contiguous, after checking its type and shape."""
+    wanted = "give uint8 [height, width, 3] in RGB order"
+    if not isinstance(frame, np.ndarray):
+        raise FrameError(f"a frame must be a NumPy array, not {type(frame).__name__}; {wanted}")
+    if frame.dtype != np.uint8:
+        raise FrameError(f"a frame's dtype must be uint8, not {frame.dtype}; {wanted}")
+    if frame.ndim != 3 or frame.shape[2] != 3:
+        raise FrameError(f"a frame's shape must be [height, width, 3], not {list(frame.shape)}; {wanted}")
+    if frame.size == 0:
+        raise FrameError(f"a frame of shape {list(frame.shape)} holds no pixels; {wanted}")
+    return np.ascontiguousarray(frame)
+
+
+def _thumbnail(frame_rgb_u8: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """A small picture float32 [18, 32] of the frame's green, from every n-th pixel only."""
+    rows = max(1, frame_rgb_u8.shape[0] // (4 * _THUMB_SIZE[1]))
+    columns = max(1, frame_rgb_u8.shape[1] // (4 * _THUMB_SIZE[0]))
+    sparse = np.ascontiguousarray(frame_rgb_u8[::rows, ::columns, 1])
+    return np.asarray(cv2.resize(sparse, _THUMB_SIZE, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def is_cut(before: npt.NDArray[np.float32], now: npt.NDArray[np.float32]) -> bool:
+    """Whether two thumbnails show different scenes: they differ, and not by a change of light alone."""
+    if float(np.abs(now - before).mean()) < _CUT_LEVELS:
+        return False
+    a, b = before - before.mean(), now - now.mean()
+    norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return norm < 1e-3 or float((a * b).sum()) / norm < _CUT_CORRELATION

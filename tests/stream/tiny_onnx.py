@@ -1,0 +1,100 @@
+"""A tiny ONNX file that follows the streaming contract, and the same network in NumPy.
+
+residual = 0.1 * face + mean(total) + 0.01 * sum(past)     map = clip(mean over RGB of face + mean(valid))
+total_out = 0.5 * total_in + mean(face)  (plain)      past_out = mean(face), valid_out = 1  (rings of three)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tests.conftest import require
+
+DELTA = 3
+STATES: list[dict[str, Any]] = [
+    {"name": "total", "kind": "plain", "shape": [1, 1, 4, 4], "slot_axis": None},
+    {"name": "past", "kind": "ring", "shape": [1, DELTA, 2, 4], "slot_axis": 1},
+    {"name": "valid", "kind": "ring", "shape": [1, DELTA], "slot_axis": 1},
+]
+CONTRACT: dict[str, Any] = {"preset": "live", "version": 1, "face_px": 512, "delta": DELTA, "states": STATES}
+
+
+def write_tiny(folder: Path, contract: dict[str, Any] | str | None = None, preset: str = "live") -> Path:
+    """Write PRESET.onnx and its card PRESET.json into the folder; the path of the ONNX file."""
+    onnx = require("onnx")
+    model = onnx.helper.make_model(
+        _graph(onnx), opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9
+    )
+    text = contract if isinstance(contract, str) else json.dumps(CONTRACT if contract is None else contract)
+    if text:
+        onnx.helper.set_model_props(model, {"vretouch": text})
+    path = folder / f"{preset}.onnx"
+    onnx.save(model, str(path))
+    seal(path)
+    return path
+
+
+def seal(path: Path) -> None:
+    """Write the card with the file's present hash."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps({"preset": path.stem, "sha256": digest}))
+
+
+def _graph(onnx: Any) -> Any:
+    node, tensor = onnx.helper.make_node, onnx.helper.make_tensor
+    real, whole = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+
+    def value(name: str, shape: list[int]) -> Any:
+        return onnx.helper.make_tensor_value_info(name, real, shape)
+
+    constants = [
+        tensor(n, real, [], [v]) for n, v in (("c01", 0.1), ("c001", 0.01), ("c05", 0.5), ("one", 1.0))
+    ]
+    constants += [tensor("zero", real, [], [0.0]), tensor("rgb", whole, [1], [1])]
+    constants += [tensor("s_total", whole, [4], [1, 1, 4, 4]), tensor("s_past", whole, [4], [1, 1, 2, 4])]
+    constants += [tensor("s_valid", whole, [2], [1, 1])]
+    nodes = [
+        node("ReduceMean", ["face"], ["mean"], keepdims=0),
+        node("Mul", ["face", "c01"], ["a"]),
+        node("ReduceMean", ["total_in"], ["b"], keepdims=0),
+        node("ReduceSum", ["past_in"], ["c"], keepdims=0),
+        node("Mul", ["c", "c001"], ["d"]),
+        node("Add", ["a", "b"], ["e"]),
+        node("Add", ["e", "d"], ["residual"]),
+        node("ReduceMean", ["face", "rgb"], ["f"], keepdims=1),
+        node("ReduceMean", ["valid_in"], ["g"], keepdims=0),
+        node("Add", ["f", "g"], ["h"]),
+        node("Clip", ["h", "zero", "one"], ["map"]),
+        node("Mul", ["total_in", "c05"], ["i"]),
+        node("Add", ["i", "mean"], ["total_out"]),
+        node("Expand", ["mean", "s_past"], ["past_out"]),
+        node("Expand", ["one", "s_valid"], ["valid_out"]),
+    ]
+    ins = [value("face", [1, 3, 512, 512])] + [value(f"{s['name']}_in", s["shape"]) for s in STATES]
+    outs = [value("residual", [1, 3, 512, 512]), value("map", [1, 1, 512, 512])]
+    outs += [value("total_out", [1, 1, 4, 4]), value("past_out", [1, 1, 2, 4]), value("valid_out", [1, 1])]
+    return onnx.helper.make_graph(nodes, "tiny", ins, outs, constants)
+
+
+class TinyReference:
+    """The same network in NumPy, with the ring as a list."""
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self.past: list[float] = []
+
+    def step(self, face_rgb_u8: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """(residual [512, 512, 3] in 8-bit levels, map [512, 512])."""
+        face = face_rgb_u8.astype(np.float64) / 255
+        recent = self.past[-DELTA:]
+        residual = 0.1 * face + self.total + 0.01 * 8 * sum(recent)
+        seen = np.clip(face.mean(axis=2) + len(recent) / DELTA, 0, 1)
+        self.total = 0.5 * self.total + float(face.mean())
+        self.past.append(float(face.mean()))
+        return residual * 255, seen
