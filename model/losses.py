@@ -10,6 +10,9 @@ from model.vretoucher import Step, Trace
 from model.warp import warp
 
 
+RARITY = 10.0
+
+
 @dataclass(frozen=True)
 class LossWeights:
     """Weights of the terms; `imperfection` is how many times more an imperfect pixel counts than a clean one."""
@@ -77,11 +80,16 @@ def detail_loss(error: Tensor, weight: Tensor) -> Tensor:
 
 
 def map_loss(trace: Trace, mask: Tensor, truth: Tensor) -> Tensor:
-    """Eq. 7 at every scale: L1 of M_full, and cross-entropy of the logits, which teaches where the mask is 0 or 1."""
-    truth4 = F.avg_pool2d(truth, 4)
+    """Eq. 7 at every scale: L1 of M_full, and cross-entropy of the logits, which teaches where the mask is 0 or 1.
+
+    Imperfections cover a percent of the skin, so they weigh more: unweighted, an empty map is all but right.
+    """
+    truth4 = F.max_pool2d(F.avg_pool2d(truth, 2), 2)
     logits = ((trace.evidence, truth4), (trace.refined, truth4), (trace.full, truth))
-    entropy = [F.binary_cross_entropy_with_logits(logit.float(), wanted) for logit, wanted in logits]
-    return (mask.float() - truth).abs().mean() + torch.stack(entropy).sum()
+    entropy = [
+        F.binary_cross_entropy_with_logits(logit.float(), wanted, weight=1 + RARITY * wanted) for logit, wanted in logits
+    ]
+    return weighted_l1(mask.float() - truth, 1 + RARITY * truth) + torch.stack(entropy).sum()
 
 
 def flow_loss(flow: Tensor, truth: Truth, seen: bool) -> Tensor:
@@ -112,6 +120,6 @@ def frame_terms(step: Step, trace: Trace, truth: Truth, error_prev: Tensor | Non
         detail=detail_loss(error, weight),
         map=map_loss(trace, step.map, truth.map),
         flow=flow_loss(trace.flow, truth, error_prev is not None),
-        temporal=error.sum() * 0 if error_prev is None else weighted_l1(error - warp(error_prev, truth.flow), weight),
+        temporal=error.sum() * 0 if error_prev is None else weighted_l1(error - warp(error_prev.detach(), truth.flow), weight),
     )
     return terms, error

@@ -14,6 +14,8 @@ Polygon = tuple[int, ...]
 
 SKIN, FOREHEAD, NOSE, CHEEKS, JAW, UNDER_EYE, UPPER_LIP, OVAL = 1, 2, 4, 8, 16, 32, 64, 128
 _SUBPIXEL_BITS = 4
+_NOSE_ROOT = 9
+_FOREHEAD_RAISE = 0.3
 
 # fmt: off
 FACE_OVAL: Polygon = (
@@ -79,6 +81,22 @@ FEATURES: tuple[tuple[Polygon, int], ...] = (
 )
 
 
+def with_whole_forehead(landmarks_px: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The landmarks with the top of the oval raised to about the hairline, which the mesh stops short of.
+
+    Args:
+        landmarks_px: float32 [N, 2] of an upright face (aligned, or its canvas).
+
+    Returns:
+        A copy; of the oval, what lies above the root of the nose moves up in proportion, all else stays.
+    """
+    raised = landmarks_px.copy()
+    oval = list(FACE_OVAL)
+    above = np.maximum(0, raised[_NOSE_ROOT, 1] - raised[oval, 1])
+    raised[oval, 1] -= _FOREHEAD_RAISE * above
+    return raised
+
+
 def fill(
     mask_u8: npt.NDArray[np.uint8],
     landmarks_px: npt.NDArray[np.float32],
@@ -112,7 +130,7 @@ def skin_mask(landmarks_px: npt.NDArray[np.float32], size: tuple[int, int]) -> n
 
     landmarks_px: float32 [N, 2] at the scale of the aligned face, whatever the canvas's margin.
     """
-    mask = polygon_mask(landmarks_px, size, (FACE_OVAL,))
+    mask = polygon_mask(with_whole_forehead(landmarks_px), size, (FACE_OVAL,))
     for polygon, grow_px in FEATURES:
         fill(mask, landmarks_px, polygon, 0, grow_px)
     return mask
@@ -121,6 +139,7 @@ def skin_mask(landmarks_px: npt.NDArray[np.float32], size: tuple[int, int]) -> n
 def region_bits(landmarks_px: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """uint8 [H, W] bit field of FOREHEAD..OVAL (2..128), clipped to the oval; size is (width, height)."""
     bits = np.zeros((size[1], size[0]), np.uint8)
+    landmarks_px = with_whole_forehead(landmarks_px)
     oval = polygon_mask(landmarks_px, size, BY_BIT[OVAL]) > 0
     for bit, polygons in BY_BIT.items():
         inside = (polygon_mask(landmarks_px, size, polygons) > 0) & oval

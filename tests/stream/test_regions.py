@@ -13,11 +13,21 @@ SIZE = (512, 512)
 def test_skin_is_the_oval_less_its_features() -> None:
     marks = template_landmarks()
     skin = skin_mask(marks, SIZE) > 0
-    oval = polygon_mask(marks, SIZE, (regions.FACE_OVAL,)) > 0
+    oval = polygon_mask(regions.with_whole_forehead(marks), SIZE, (regions.FACE_OVAL,)) > 0
     assert not (skin & ~oval).any()
     for polygon, _ in FEATURES:
         assert not (skin & (polygon_mask(marks, SIZE, (polygon,)) > 0)).any()
     assert 0.6 < skin.sum() / oval.sum() < 0.95
+
+
+def test_the_forehead_reaches_above_the_mesh_and_the_chin_stays() -> None:
+    marks = template_landmarks()
+    raised = regions.with_whole_forehead(marks)
+    forehead = marks[9, 1] - marks[10, 1]
+    assert raised[10, 1] == pytest.approx(marks[10, 1] - 0.3 * forehead, abs=0.01)
+    assert (raised[152] == marks[152]).all()
+    assert (raised[:, 0] == marks[:, 0]).all()
+    assert skin_mask(marks, SIZE)[int(marks[10, 1]) - 10, int(marks[10, 0])] == 255
 
 
 def test_features_are_widened_by_their_margin() -> None:

@@ -1,0 +1,99 @@
+"""What kinds of marks there are, what a face suffers from, and where each sort likes to be: tables, no code.
+
+Sizes and depths are log-normal about the values measured on real marks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from model.data.portraits import CHEEKS, FOREHEAD, JAW, LIP, NOSE, UNDER_EYE
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One sort of mark. Pairs are (low, high), but radius and depth (median, sigma of the log).
+
+    radius px at half depth in the 512 face; depth in absorbance of green; melanin the share of that pigment
+    in the colour; edge the exponent of exp(-ln2 rho^edge), 1.3 soft to 6 sharp; ragged how far noise moves
+    the border; halo, rim and head relative to depth and radius; relief height over radius; gloss in [0, 1]
+    added light; real the sort of harvested patch that can stand for it.
+    """
+
+    name: str
+    zone: int
+    radius: tuple[float, float]
+    depth: tuple[float, float]
+    melanin: tuple[float, float] = (0.1, 0.5)
+    edge: tuple[float, float] = (1.5, 3.0)
+    ragged: tuple[float, float] = (0.05, 0.18)
+    mottle: tuple[float, float] = (0.05, 0.25)
+    halo: tuple[float, float] = (0.0, 0.0)
+    halo_size: tuple[float, float] = (1.6, 2.4)
+    rim: tuple[float, float] = (0.0, 0.0)
+    head: tuple[float, float] = (0.0, 0.0)
+    head_size: tuple[float, float] = (0.3, 0.5)
+    crust: tuple[float, float] = (0.0, 0.0)
+    relief: tuple[float, float] = (0.0, 0.0)
+    gloss: tuple[float, float] = (0.0, 0.0)
+    real: str | None = None
+
+
+# The places a kind may prefer, rows of ZONES.
+WHOLE, T_ZONE, BEARD, CHEEK_JAW, FRECKLED = range(5)
+# fmt: off
+KINDS = (
+    Kind("papule", WHOLE, (2.7, 0.38), (0.24, 0.45), (0.0, 0.45), (1.5, 2.6),
+         halo=(0.1, 0.5), relief=(0.05, 0.3), gloss=(0.0, 0.14), real="reddish"),
+    Kind("pustule", WHOLE, (3.0, 0.35), (0.28, 0.35), (0.0, 0.3), (1.6, 2.8),
+         halo=(0.2, 0.6), head=(0.5, 1.0), relief=(0.12, 0.35), gloss=(0.0, 0.22)),
+    Kind("nodule", CHEEK_JAW, (6.0, 0.28), (0.22, 0.35), (0.05, 0.4), (1.5, 2.2),
+         mottle=(0.15, 0.4), halo=(0.2, 0.6), halo_size=(1.4, 1.9), relief=(0.08, 0.22), gloss=(0.0, 0.12)),
+    Kind("scab", WHOLE, (1.9, 0.32), (0.28, 0.35), (0.1, 0.4), (1.8, 3.0),
+         ragged=(0.12, 0.28), mottle=(0.15, 0.4), halo=(0.35, 0.8), crust=(0.08, 0.42), relief=(0.0, 0.2)),
+    Kind("open comedone", T_ZONE, (1.0, 0.28), (0.06, 0.4), (0.3, 1.0), (1.8, 3.0),
+         crust=(0.1, 0.4), relief=(-0.1, 0.1)),
+    Kind("closed comedone", T_ZONE, (1.5, 0.28), (0.03, 0.5), (0.0, 0.3), (1.8, 2.6),
+         head=(0.1, 0.4), head_size=(0.6, 0.9), relief=(0.1, 0.25), gloss=(0.0, 0.06)),
+    Kind("erythema", CHEEK_JAW, (2.9, 0.42), (0.16, 0.45), (0.0, 0.35), (1.3, 2.6),
+         mottle=(0.05, 0.25), rim=(0.0, 0.12), real="reddish"),
+    Kind("pigment", CHEEK_JAW, (2.7, 0.42), (0.17, 0.4), (0.55, 0.95), (1.3, 2.4),
+         ragged=(0.05, 0.20), mottle=(0.05, 0.25), rim=(0.0, 0.2), real="brown"),
+    Kind("small mark", WHOLE, (1.15, 0.35), (0.20, 0.4), (0.1, 0.75), (1.5, 2.4), real="reddish"),
+    Kind("razor bump", BEARD, (1.7, 0.3), (0.20, 0.4), (0.05, 0.6), (1.5, 2.4),
+         halo=(0.1, 0.5), head=(0.0, 0.4), head_size=(0.2, 0.35), relief=(0.15, 0.4), gloss=(0.0, 0.12),
+         real="reddish"),
+    Kind("ice-pick scar", CHEEK_JAW, (1.2, 0.3), (0.08, 0.5), (0.3, 0.8), (2.0, 4.0), relief=(-0.6, -0.3)),
+    Kind("boxcar scar", CHEEK_JAW, (2.6, 0.3), (0.06, 0.5), (0.1, 0.6), (2.4, 4.0),
+         rim=(0.0, 0.2), relief=(-0.32, -0.12)),
+    Kind("rolling scar", CHEEK_JAW, (5.5, 0.25), (0.02, 0.5), (0.1, 0.6), (1.8, 2.6), relief=(-0.22, -0.09)),
+)
+# fmt: on
+NAMES = tuple(kind.name for kind in KINDS)
+PROPERTIES = tuple(f.name for f in fields(Kind) if f.name not in ("name", "zone", "radius", "depth", "real"))
+
+# What a face suffers from: chance, fewest and most marks on a whole face, share of each kind in NAMES' order.
+CONDITIONS: tuple[tuple[str, float, int, int, tuple[float, ...]], ...] = (
+    ("a few", 0.18, 3, 12, (4, 2, 0.3, 1, 1, 1, 3, 1.5, 4, 0, 0.2, 0.2, 0.1)),
+    ("mild acne", 0.20, 10, 30, (6, 2.5, 0.4, 1, 2, 2, 4, 1.5, 5, 0, 0.2, 0.2, 0.1)),
+    ("acne", 0.17, 30, 80, (8, 3, 0.8, 1, 2, 2, 5, 2, 4, 0, 0.3, 0.4, 0.2)),
+    ("severe acne", 0.08, 80, 170, (8, 4, 1.6, 1.5, 1, 1, 5, 2, 3, 0, 0.6, 0.6, 0.4)),
+    ("comedones", 0.08, 30, 110, (1, 0.5, 0, 0.2, 7, 5, 0.5, 0.3, 2, 0, 0, 0, 0)),
+    ("aftermath", 0.12, 15, 70, (1, 0.2, 0, 0.7, 0.3, 0.3, 7, 5, 3, 0, 0.3, 0.3, 0.1)),
+    ("scarred", 0.05, 15, 60, (0.5, 0.2, 0.1, 0.2, 0.2, 0.2, 1.5, 1.5, 1, 0, 4, 4, 2)),
+    ("razor", 0.07, 20, 90, (1, 0.5, 0, 0.7, 0.2, 0.2, 1, 1, 1.5, 9, 0, 0, 0)),
+    ("many small", 0.05, 30, 110, (0.4, 0.1, 0, 0.4, 1, 1, 1, 1, 10, 0, 0, 0, 0)),
+)
+# How much each zone favours forehead, nose, cheeks, jaw, under-eye, upper lip, and skin of no region.
+ZONES = (
+    (1.0, 0.5, 1.2, 1.3, 0.12, 0.6, 0.5),
+    (1.0, 2.6, 0.6, 0.7, 0.08, 0.5, 0.2),
+    (0.0, 0.0, 0.12, 1.4, 0.0, 0.8, 0.05),
+    (0.25, 0.1, 1.3, 1.2, 0.05, 0.3, 0.5),
+    (0.35, 1.5, 1.3, 0.12, 1.0, 0.2, 0.2),
+)
+# About this share of all marks is of a kind that a harvested patch can stand for.
+PASTABLE_SHARE = 0.68
+REGIONS = (FOREHEAD, NOSE, CHEEKS, JAW, UNDER_EYE, LIP)
+CELL_PX = 4
+WHOLE_SKIN_PX = 75_000.0

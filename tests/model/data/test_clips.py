@@ -1,0 +1,144 @@
+"""Clips: shapes, ranges, determinism, exact flow, and what may differ between raw and target."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import require
+
+torch = require("torch")
+
+from model.data.camera import CameraConfig  # noqa: E402
+from model.data.clips import ClipConfig, ClipSampler, warp  # noqa: E402
+from model.data.portraits import FacesError  # noqa: E402
+
+STILL = CameraConfig(light=0.0, blur=0.0, low_resolution=0.0, noise=0.0, compression=0.0)
+PLAIN = ClipConfig(size=128, frames=4, camera=STILL)
+
+
+def test_shapes_and_ranges(faces_dir: Path) -> None:
+    clip = ClipSampler(faces_dir, ClipConfig(size=128, frames=4, with_grid=True), seed=3).sample(3)
+    assert clip.raw.shape == clip.target.shape == (3, 4, 3, 128, 128)
+    assert clip.map.shape == clip.skin.shape == clip.keep.shape == (3, 4, 1, 128, 128)
+    assert clip.to_canvas is not None
+    assert clip.flow.shape == clip.to_canvas.shape == (3, 4, 2, 128, 128)
+    for part in (clip.raw, clip.target, clip.map, clip.skin, clip.keep):
+        assert part.dtype == torch.float32
+        assert float(part.min()) >= 0.0
+        assert float(part.max()) <= 1.0
+    assert torch.equal((clip.raw * 255.0).round() / 255.0, clip.raw)
+    assert len(clip.face_index) == 3
+    assert not clip.flow[:, 0].any()
+
+
+def test_same_seed_and_call_give_the_same_clip(faces_dir: Path) -> None:
+    config = ClipConfig(size=96, frames=3)
+    one, two, other = (ClipSampler(faces_dir, config, seed=seed) for seed in (7, 7, 8))
+    first = [one.sample(2) for _ in range(2)]
+    again = [two.sample(2) for _ in range(2)]
+    for a, b in zip(first, again, strict=True):
+        assert torch.equal(a.raw, b.raw)
+        assert torch.equal(a.flow, b.flow)
+        assert a.face_index == b.face_index
+    assert not torch.equal(first[0].raw, first[1].raw)
+    assert not torch.equal(first[0].raw, other.sample(2).raw)
+
+
+@pytest.mark.parametrize("motion", ["aligned", "frame"])
+def test_flow_carries_the_last_target_onto_this_one(faces_dir: Path, motion: str) -> None:
+    config = replace(PLAIN, motion=motion, negatives=0.0, size=256)
+    clip = ClipSampler(faces_dir, config, seed=1).sample(4)
+    y, x = torch.meshgrid(torch.arange(256.0), torch.arange(256.0), indexing="ij")
+    for t in range(1, 4):
+        came_from = torch.stack([x, y]) + clip.flow[:, t]
+        moved = warp(clip.target[:, t - 1], came_from[:, None])[:, 0]
+        inside = ((came_from >= 1) & (came_from <= 254)).all(1, keepdim=True)
+        # Only smooth skin: the oval's hard edge is resampled twice here and may differ.
+        skin = -torch.nn.functional.max_pool2d(-clip.skin[:, t], 9, 1, 4) > 0.99
+        error = ((moved - clip.target[:, t]).abs().mean(1, keepdim=True))[inside & skin]
+        assert float(error.mean()) < 1.0 / 255.0
+        assert float(error.quantile(0.999)) < 6.0 / 255.0
+
+
+def test_motion_is_really_there(faces_dir: Path) -> None:
+    clip = ClipSampler(faces_dir, replace(PLAIN, motion="frame"), seed=1).sample(6)
+    assert float(clip.flow[:, 1:].abs().amax()) > 1.0
+
+
+def test_nothing_is_painted_off_skin(faces_dir: Path) -> None:
+    config = replace(PLAIN, clean_share=0.0, density=3.0, size=256)
+    clip = ClipSampler(faces_dir, config, seed=5).sample(4)
+    off = (clip.skin == 0.0).expand_as(clip.raw)
+    assert torch.equal(clip.raw[off], clip.target[off])
+    assert float(clip.map.max()) == 1.0
+    changed = (clip.map > 0.1).float().mean((1, 2, 3, 4))
+    assert bool((changed > 0.0).all())
+
+
+def test_a_clean_clip_has_raw_equal_to_target(faces_dir: Path) -> None:
+    clip = ClipSampler(faces_dir, ClipConfig(size=128, frames=3, clean_share=1.0), seed=2).sample(6)
+    assert torch.equal(clip.raw, clip.target)
+    assert not clip.map.any()
+
+
+def test_clean_share_is_kept(faces_dir: Path) -> None:
+    sampler = ClipSampler(faces_dir, replace(PLAIN, size=64, frames=1, clean_share=0.5), seed=0)
+    clean = sum(int((sampler.sample(16).map.amax((1, 2, 3, 4)) == 0.0).sum()) for _ in range(5))
+    assert 25 <= clean <= 60
+
+
+def test_map_is_the_difference_of_what_is_seen(faces_dir: Path) -> None:
+    clip = ClipSampler(faces_dir, replace(PLAIN, clean_share=0.0), seed=4).sample(2)
+    shown = ((clip.raw - clip.target).abs().mean(2, keepdim=True) / 0.08).clamp(max=1.0)
+    # Eight-bit rounding of both pictures is all that lies between the two.
+    assert float((shown - clip.map).abs().max()) < 1.01 / 255.0 / 0.08
+
+
+def test_negatives_are_in_both(faces_dir: Path) -> None:
+    config = replace(PLAIN, clean_share=1.0, retone=0.0, relight=0.0, size=512, frames=1)
+    without = ClipSampler(faces_dir, replace(config, negatives=0.0), seed=0)
+    with_them = ClipSampler(faces_dir, replace(config, negatives=2.0), seed=0)
+    plain, marked = without.sample(8), with_them.sample(8)
+    kept = marked.keep > 0.5
+    assert bool(kept.any())
+    assert plain.face_index == marked.face_index
+    assert torch.equal(marked.raw, marked.target)
+    # What is to be kept is darker than the same skin without it.
+    assert (
+        float(marked.raw.mean(2, keepdim=True)[kept].mean())
+        < float(plain.raw.mean(2, keepdim=True)[kept].mean()) - 0.02
+    )
+
+
+def test_split_is_respected(faces_dir: Path) -> None:
+    config = replace(PLAIN, size=64, frames=1)
+    train, heldout = (ClipSampler(faces_dir, config, split=split) for split in ("train", "heldout"))
+    assert set(train.sample(24).face_index) <= {0, 1, 3}
+    assert set(heldout.sample(8).face_index) == {2}
+    owners = {int(train.real.bank.face[row]) for rows in train.real.rows.values() for row in rows}
+    assert owners
+    assert 2 not in owners
+
+
+def test_whole_canvas_moves_as_a_head(faces_dir: Path) -> None:
+    config = ClipConfig(size=640, frames=2, motion="frame", with_grid=True, camera=STILL)
+    clip = ClipSampler(faces_dir, config, seed=1).sample(1)
+    assert clip.raw.shape == (1, 2, 3, 640, 640)
+    assert clip.to_canvas is not None
+    assert float(clip.to_canvas.min()) < 0.0
+
+
+@pytest.mark.parametrize(
+    ("change", "word"), [({"motion": "wild"}, "wild"), ({"size": 9}, "size"), ({"frames": 0}, "frames")]
+)
+def test_bad_config_is_refused_in_a_sentence(change: dict[str, object], word: str) -> None:
+    with pytest.raises(FacesError, match=word):
+        replace(ClipConfig(), **change)
+
+
+def test_missing_folder_names_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(FacesError, match=r"stream\.portraits"):
+        ClipSampler(tmp_path, ClipConfig())

@@ -1,0 +1,111 @@
+"""Training: it learns, it resumes, and its checkpoints are whole."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from model import train as training_module  # noqa: E402
+from model.data.clips import ClipConfig, ClipSampler  # noqa: E402
+from model.train import ClipStream, Options, Progress, Training, average_into, learning_rate, main  # noqa: E402
+from model.validate import figures, retouch_clip, validate  # noqa: E402
+from model.weights import load_weights  # noqa: E402
+
+
+def options(faces_dir: Path, out: Path, **changes: object) -> Options:
+    base = {"preset": "tiny", "batch": 2, "frames": 3, "size": 64, "rate": 5e-3, "average": 0.5}
+    return Options(faces=faces_dir, out=out, **{**base, **changes})  # type: ignore[arg-type]
+
+
+def test_a_few_steps_on_one_clip_lower_its_loss(faces_dir: Path, tmp_path: Path) -> None:
+    chosen = options(faces_dir, tmp_path, steps=1000)
+    training = Training(chosen)
+    clip = ClipSampler(faces_dir, ClipConfig(size=64, frames=3), seed=1).sample(2)
+    training.progress.step = 50
+    losses = [training.update(clip)["loss"] for _ in range(30)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_resumed_training_goes_on_where_it_stopped(faces_dir: Path, tmp_path: Path) -> None:
+    chosen = options(faces_dir, tmp_path, steps=100)
+    first = Training(chosen)
+    clip = ClipSampler(faces_dir, ClipConfig(size=64, frames=3), seed=1).sample(2)
+    first.update(clip)
+    first.progress.history.append({"step": 1.0})
+    first.save()
+    second = Training(chosen)
+    second.resume()
+    assert second.progress == first.progress
+    assert second.update(clip) == first.update(clip)
+    for one, other in zip(first.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_command_trains_validates_and_saves(faces_dir: Path, tmp_path: Path) -> None:
+    arguments = [str(faces_dir), str(tmp_path), "--preset", "tiny", "--batch", "2", "--frames", "2", "--size", "64"]
+    small = ClipSampler(faces_dir, ClipConfig(size=128, frames=2, clean_share=0.0), split="heldout", seed=1).sample(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_module, "validation_clips", lambda _: [small])
+        assert main([*arguments, "--steps", "2", "--every", "1", "--device", "cpu"]) == 0
+        assert main([*arguments, "--steps", "3", "--every", "1", "--device", "cpu", "--resume"]) == 0
+    history = json.loads((tmp_path / "history.json").read_text())
+    assert [entry["step"] for entry in history] == [1, 2, 3]
+    assert {"loss", "gain_db", "removal", "drift", "flicker"} <= set(history[0])
+    assert load_weights(tmp_path / "weights.pt").config.preset == "tiny"
+    for name in ("curves.png", "validation-000003.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_the_stream_gives_other_clips_after_a_resume(faces_dir: Path, tmp_path: Path) -> None:
+    chosen = options(faces_dir, tmp_path)
+    threads = torch.get_num_threads()
+    try:
+        fresh, again, later = (next(iter(ClipStream(chosen, step))) for step in (0, 0, 7))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(fresh.raw, again.raw)
+    assert not torch.equal(fresh.raw, later.raw)
+
+
+def test_the_budget_ends_by_steps_or_minutes(faces_dir: Path, tmp_path: Path) -> None:
+    chosen = options(faces_dir, tmp_path, steps=10, minutes=4.0)
+    assert Progress(step=5, minutes=1.0).share(chosen) == 0.5
+    assert Progress(step=1, minutes=3.0).share(chosen) == 0.75
+    assert Progress(step=99).share(chosen) == 1.0
+
+
+def test_the_rate_warms_up_and_falls() -> None:
+    rates = [learning_rate(s, 1.0) for s in (0.0, 0.02, 0.5, 1.0)]
+    assert rates[0] < 0.05 < rates[1]
+    assert rates[1] > 0.99 > rates[2] > rates[3]
+    assert rates[3] == pytest.approx(0.02)
+
+
+def test_the_average_moves_by_its_share() -> None:
+    mean, new = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    before = mean.weight.detach().clone()
+    average_into(mean, new, 0.75)
+    torch.testing.assert_close(mean.weight.detach(), 0.75 * before + 0.25 * new.weight.detach())
+
+
+def test_figures_know_a_perfect_and_a_lazy_retoucher(faces_dir: Path) -> None:
+    clip = ClipSampler(faces_dir, ClipConfig(size=512, frames=2, clean_share=0.0), seed=3).sample(1)
+    perfect = figures(clip, clip.target, clip.map)
+    lazy = figures(clip, clip.raw, torch.zeros_like(clip.map))
+    assert perfect.removal == 1.0 and perfect.flicker == 0.0 and perfect.soft_iou == 1.0 and perfect.gain_db > 20
+    assert lazy.removal == 0.0 and lazy.gain_db == 0.0 and lazy.drift == 0.0 and lazy.soft_iou == 0.0
+
+
+def test_validation_writes_a_picture_as_wide_as_its_columns(faces_dir: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    clip = ClipSampler(faces_dir, ClipConfig(size=128, frames=2), seed=3).sample(2)
+    network = Training(options(faces_dir, tmp_path)).averaged
+    validate(network, [clip], tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as picture:
+        assert picture.size == (5 * 128, 2 * 128)
+    retouched, maps = retouch_clip(network, clip.raw)
+    assert retouched.shape == clip.raw.shape and maps.shape == clip.map.shape
