@@ -239,6 +239,14 @@ class Prepared:
     entry: Portrait
 
 
+def inside_picture(shape: tuple[int, ...], matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which canvas pixels, bool [CANVAS_PX, CANVAS_PX], show the picture of height and width `shape` and not its
+    border drawn out."""
+    everywhere = np.full(shape, 255, np.uint8)
+    seen = cv2.warpAffine(everywhere, matrix, (CANVAS_PX, CANVAS_PX), borderMode=cv2.BORDER_CONSTANT)
+    return cv2.erode(seen, np.ones((5, 5), np.uint8)) == 255
+
+
 def prepare_one(picture_rgb_u8: npt.NDArray[np.uint8], located: Located) -> Prepared:
     """Align one portrait and mark its regions."""
     matrix = to_canvas(located.landmarks_px)
@@ -246,7 +254,7 @@ def prepare_one(picture_rgb_u8: npt.NDArray[np.uint8], located: Located) -> Prep
     face = warp(picture_rgb_u8, matrix, size, enlarge=cv2.INTER_CUBIC)
     landmarks = transform(located.landmarks_px, matrix)
     bits = region_bits(landmarks, size)
-    skin = skin_like(face, bits, skin_mask(landmarks, size))
+    skin = skin_like(face, bits, skin_mask(landmarks, size)) & inside_picture(picture_rgb_u8.shape[:2], matrix)
     bits[skin] |= np.uint8(SKIN)
     tone = tone_of(face, skin & (bits & (CHEEKS | FOREHEAD | NOSE) > 0))
     return Prepared(face, bits, landmarks, _entry(located.row, scale_of(matrix), tone))

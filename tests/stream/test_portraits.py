@@ -197,3 +197,10 @@ def test_the_real_set_follows_its_table(shared_data: Path) -> None:
     assert len(rows) > 1000
     assert {row["split"] for row in rows} == {"train", "heldout"}
     assert portraits.CANVAS_PX == 640
+
+
+def test_what_lies_beyond_the_picture_is_marked() -> None:
+    shift = np.array([[1.0, 0.0, 100.0], [0.0, 1.0, 0.0]])
+    seen = portraits.inside_picture((700, 300), shift)
+    assert not seen[:, :100].any() and not seen[:, 400:].any()
+    assert seen[:, 104:396].all()
