@@ -1,4 +1,5 @@
-"""`python -m export`: write a preset as ONNX with the streaming contract, verified, with its hash beside it."""
+"""`python -m export`: write a preset as ONNX with the streaming contract, verified, with its hash beside
+it."""
 
 import argparse
 import hashlib

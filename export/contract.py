@@ -2,9 +2,9 @@
 
 Two kinds of state, both all zeros before the first frame, float32:
 
-- `plain`: `<state>_out` has the shape of `<state>_in` and is the next step's `<state>_in`.
-- `ring`: `<state>_out` is one slot (length 1 along `slot_axis`) that overwrites the oldest slot of `<state>_in`
-  (index t mod delta), so a runtime copies one slot and never the ring. The order of the slots has no meaning.
+- `plain`: `<state>_out` has the shape of `<state>_in` and is the next step's `<state>_in`. - `ring`:
+`<state>_out` is one slot (length 1 along `slot_axis`) that overwrites the oldest slot of `<state>_in`
+(index t mod delta), so a runtime copies one slot and never the ring. The order of the slots has no meaning.
 """
 
 import json
@@ -43,7 +43,9 @@ def state_specs(config: Config, face_px: int = FACE_PX) -> tuple[StateSpec, ...]
     return (
         StateSpec("patches_prev", "plain", (1, PATCH_CHANNELS, side8, side8)),
         StateSpec("map_prev", "plain", (1, 1, side4, side4)),
-        StateSpec("references", "ring", (1, config.delta, config.reference_channels, side8, side8), slot_axis=1),
+        StateSpec(
+            "references", "ring", (1, config.delta, config.reference_channels, side8, side8), slot_axis=1
+        ),
         StateSpec("valid", "ring", (1, config.delta), slot_axis=1),
     )
 
@@ -56,7 +58,12 @@ def metadata(config: Config, face_px: int = FACE_PX) -> str:
             "version": VERSION,
             "face_px": face_px,
             "delta": config.delta,
-            "face": {"name": FACE, "shape": [1, 3, face_px, face_px], "range": [0, 1], "colour": "RGB, sRGB-encoded"},
+            "face": {
+                "name": FACE,
+                "shape": [1, 3, face_px, face_px],
+                "range": [0, 1],
+                "colour": "RGB, sRGB-encoded",
+            },
             "outputs": {
                 RESIDUAL: "[1, 3, H, W], retouched = face + residual",
                 MAP: "[1, 1, H, W] in [0, 1], imperfection map, clean skin 0",

@@ -87,7 +87,7 @@ def verify(network: VRetouchEr, path: Path, face_px: int, levels: float = 0.05) 
     parity = measure_parity(network, path, face_px)
     if not parity.residual_levels <= levels:
         raise ParityError(
-            f"{path} differs from the network by {parity.residual_levels:.3g} levels over {parity.frames} frames "
-            f"(at most {levels} are allowed); do not ship it."
+            f"{path} differs from the network by {parity.residual_levels:.3g} levels over {parity.frames} "
+            f"frames (at most {levels} are allowed); do not ship it."
         )
     return parity

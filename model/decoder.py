@@ -1,6 +1,7 @@
 """Decoder G: a residual and a full-resolution mask, not an image (paper, Table 3, without AdaIN).
 
-AutoRetouch's finding: most pixels must not change, so the input goes through and only M_full * r is added to it.
+AutoRetouch's finding: most pixels must not change, so the input goes through and only M_full * r is added
+to it.
 """
 
 import torch
@@ -31,7 +32,9 @@ class Decoder(nn.Module):
         with torch.no_grad():
             self.out.weight.mul_(0.1)
 
-    def forward(self, features: Tensor, skip4: Tensor, skip2: Tensor, refined: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, skip4: Tensor, skip2: Tensor, refined: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """One picture's residual.
 
         Args:

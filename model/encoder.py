@@ -16,7 +16,8 @@ def conv(inputs: int, outputs: int, stride: int = 1, size: int = 3) -> nn.Conv2d
 
 
 def activate(x: Tensor) -> Tensor:
-    """ReLU where the paper has leaky ReLU: the runtime fuses it with the sum before it, which halves those layers."""
+    """ReLU where the paper has leaky ReLU: the runtime fuses it with the sum before it, which halves those
+    layers."""
     return F.relu(x)
 
 

@@ -1,4 +1,5 @@
-"""Flow-based Imperfection Refinement (FIR), Eq. 2-3: this frame's evidence fused with the warped refined map."""
+"""Flow-based Imperfection Refinement (FIR), Eq. 2-3: this frame's evidence fused with the warped refined
+map."""
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +16,11 @@ def shift_kernels(difference: bool) -> Tensor:
 
 
 class PixelAdaptive(nn.Module):
-    """theta of Eq. 3: a 3x3 pixel-adaptive convolution (Su et al., CVPR 2019) of two maps, guided by the second.
+    """theta of Eq. 3: a 3x3 pixel-adaptive convolution (Su et al., CVPR 2019) of two maps, guided by the
+    second.
 
-    Neighbour j counts at i with exp(-(sharpness * (g_j - g_i))^2 / 2), so that nothing leaks over the guide's edges.
+    Neighbour j counts at i with exp(-(sharpness * (g_j - g_i))^2 / 2), so that nothing leaks over the
+    guide's edges.
     """
 
     shift: Tensor
@@ -68,4 +71,5 @@ class FIR(nn.Module):
         """
         aligned = self.align(self.alpha * warp(map_prev, flow) + self.beta, evidence)
         guide = seen * aligned + (1 - seen) * evidence
-        return self.fuse(evidence, guide)
+        refined: Tensor = self.fuse(evidence, guide)
+        return refined

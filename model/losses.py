@@ -1,4 +1,5 @@
-"""Losses of flow, map and retouching (Eq. 1, 7, 9), and a temporal one in face coordinates along the known flow."""
+"""Losses of flow, map and retouching (Eq. 1, 7, 9), and a temporal one in face coordinates along the known
+flow."""
 
 from dataclasses import dataclass, fields
 
@@ -9,19 +10,19 @@ from torch import Tensor
 from model.vretoucher import Step, Trace
 from model.warp import warp
 
-
 RARITY = 10.0
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the terms; `imperfection` is how many times more an imperfect pixel counts than a clean one."""
+    """Weights of the terms; `imperfection` is how many times more an imperfect pixel counts than a clean
+    one."""
 
-    retouch: float = 10.0
-    detail: float = 4.0
-    map: float = 0.5
+    retouch: float = 40.0
+    detail: float = 15.0
+    map: float = 0.25
     flow: float = 0.1
-    temporal: float = 4.0
+    temporal: float = 12.0
     imperfection: float = 6.0
 
 
@@ -72,7 +73,8 @@ def laplacian(image: Tensor, levels: int = 3) -> list[Tensor]:
 
 
 def detail_loss(error: Tensor, weight: Tensor) -> Tensor:
-    """Perceptual term that needs no download: L1 over the bands of the error, so that texture and edges count."""
+    """Perceptual term that needs no download: L1 over the bands of the error, so that texture and edges
+    count."""
     total = error.new_zeros(())
     for level, band in enumerate(laplacian(error)):
         total = total + weighted_l1(band, F.avg_pool2d(weight, 2**level) if level else weight)
@@ -80,14 +82,16 @@ def detail_loss(error: Tensor, weight: Tensor) -> Tensor:
 
 
 def map_loss(trace: Trace, mask: Tensor, truth: Tensor) -> Tensor:
-    """Eq. 7 at every scale: L1 of M_full, and cross-entropy of the logits, which teaches where the mask is 0 or 1.
+    """Eq. 7 at every scale: L1 of M_full, and cross-entropy of the logits, which teaches where the mask is
+    0 or 1.
 
     Imperfections cover a percent of the skin, so they weigh more: unweighted, an empty map is all but right.
     """
     truth4 = F.max_pool2d(F.avg_pool2d(truth, 2), 2)
     logits = ((trace.evidence, truth4), (trace.refined, truth4), (trace.full, truth))
     entropy = [
-        F.binary_cross_entropy_with_logits(logit.float(), wanted, weight=1 + RARITY * wanted) for logit, wanted in logits
+        F.binary_cross_entropy_with_logits(logit.float(), wanted, weight=1 + RARITY * wanted)
+        for logit, wanted in logits
     ]
     return weighted_l1(mask.float() - truth, 1 + RARITY * truth) + torch.stack(entropy).sum()
 
@@ -101,7 +105,9 @@ def flow_loss(flow: Tensor, truth: Truth, seen: bool) -> Tensor:
     return weighted_l1(flow.float() - wanted, weight)
 
 
-def frame_terms(step: Step, trace: Trace, truth: Truth, error_prev: Tensor | None, weights: LossWeights) -> tuple[Terms, Tensor]:
+def frame_terms(
+    step: Step, trace: Trace, truth: Truth, error_prev: Tensor | None, weights: LossWeights
+) -> tuple[Terms, Tensor]:
     """The terms of one frame.
 
     Args:
@@ -120,6 +126,8 @@ def frame_terms(step: Step, trace: Trace, truth: Truth, error_prev: Tensor | Non
         detail=detail_loss(error, weight),
         map=map_loss(trace, step.map, truth.map),
         flow=flow_loss(trace.flow, truth, error_prev is not None),
-        temporal=error.sum() * 0 if error_prev is None else weighted_l1(error - warp(error_prev.detach(), truth.flow), weight),
+        temporal=error.sum() * 0
+        if error_prev is None
+        else weighted_l1(error - warp(error_prev.detach(), truth.flow), weight),
     )
     return terms, error

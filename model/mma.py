@@ -1,9 +1,10 @@
 """Multi-frame Masked Attention (MMA), Eq. 4-6, over cached references.
 
-K and V of a reference come from its own features and map alone (Eq. 4), so they are computed once, when the frame is
-new; Eq. 5 needs only their sums, so a frame's cost does not grow with delta. The sums are taken anew from the ring in
-every step: adds only, nothing drifts. The present frame counts as a reference too, so that a still and the
-first frame of a clip have one. Eq. 5's softmax is a sigmoid gate here: the same product, bounded, without a reduction.
+K and V of a reference come from its own features and map alone (Eq. 4), so they are computed once, when the
+frame is new; Eq. 5 needs only their sums, so a frame's cost does not grow with delta. The sums are taken
+anew from the ring in every step: adds only, nothing drifts. The present frame counts as a reference too, so
+that a still and the first frame of a clip have one. Eq. 5's softmax is a sigmoid gate here: the same
+product, bounded, without a reduction.
 """
 
 import torch
@@ -56,7 +57,8 @@ class MMA(nn.Module):
         nn.init.zeros_(self.narrow.weight)
 
     def forward(self, features: Tensor, mask: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """f_t [B, c8, h, w], M_t [B, 1, h, w], mean K and V [B, Lambda, h, w] to the retouched features (Eq. 6)."""
+        """f_t [B, c8, h, w], M_t [B, 1, h, w], mean K and V [B, Lambda, h, w] to the retouched features
+        (Eq. 6)."""
         query = self.query(features * mask)
         change = self.out(torch.sigmoid(query * key * self.scale) * value)
         blended = features * (1 - mask) + change * mask

@@ -1,4 +1,5 @@
-"""Imperfection flow S of Eq. 1: a small spatial pyramid (Ranjan and Black, SpyNet, CVPR 2017) at 1/8 scale."""
+"""Imperfection flow S of Eq. 1: a small spatial pyramid (Ranjan and Black, SpyNet, CVPR 2017) at 1/8
+scale."""
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,8 @@ class FlowLevel(nn.Module):
         """Patches [B, 4, h, w] and flow [B, 2, h, w] (pixels of this level) to the corrected flow."""
         x = torch.cat([now, warp(earlier, flow), flow], dim=1)
         x = activate(self.second(activate(self.first(x))))
-        return flow + self.third(x)
+        corrected: Tensor = flow + self.third(x)
+        return corrected
 
 
 class SpyNet(nn.Module):
@@ -35,7 +37,8 @@ class SpyNet(nn.Module):
         self.levels = nn.ModuleList(FlowLevel(config.flow_channels) for _ in range(config.flow_levels))
 
     def patches(self, face: Tensor) -> Tensor:
-        """Face [B, 3, H, W] RGB in [0, 1] to learned 8x8 patches [B, 4, H/8, W/8], kept for the next frame."""
+        """Face [B, 3, H, W] RGB in [0, 1] to learned 8x8 patches [B, 4, H/8, W/8], kept for the next
+        frame."""
         embedded: Tensor = self.embed(face)
         return embedded
 

@@ -1,4 +1,5 @@
-"""What one face's stream remembers from frame to frame: an argument and a result, fixed shapes from frame 0."""
+"""What one face's stream remembers from frame to frame: an argument and a result, fixed shapes from frame
+0."""
 
 from dataclasses import dataclass
 

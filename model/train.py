@@ -1,8 +1,9 @@
 """Train a preset recurrently over clips: `python -m model.train FACES_DIR OUT_DIR`.
 
-One resumable command. OUT_DIR receives `checkpoint.pt` (everything, written atomically), `weights.pt` (the averaged
-weights), `curves.png`, `history.json` and `validation-<step>.png`. The schedule follows the budget (`--minutes` or
-`--steps`, the whole budget over all resumed runs), so that a resumed run goes on where the stopped one was.
+One resumable command. OUT_DIR receives `checkpoint.pt` (everything, written atomically), `weights.pt` (the
+averaged weights), `curves.png`, `history.json` and `validation-<step>.png`. The schedule follows the budget
+(`--minutes` or `--steps`, the whole budget over all resumed runs), so that a resumed run goes on where the
+stopped one was.
 """
 
 import argparse
@@ -22,11 +23,10 @@ from model.config import PRESETS, preset
 from model.curves import draw_curves
 from model.data.clips import Clip, ClipConfig, ClipSampler
 from model.losses import LossWeights, Terms, Truth, frame_terms
-from model.validate import validate
 from model.state import State
+from model.validate import validate
 from model.vretoucher import Step, Trace, VRetouchEr
 from model.weights import load_weights, save_atomic, save_weights
-
 
 TraceFunction = Callable[[Tensor, State], tuple[Step, Trace]]
 TermsFunction = Callable[[Step, Trace, Truth, Tensor | None, LossWeights], tuple[Terms, Tensor]]
@@ -37,19 +37,19 @@ class Options:
     """What one training is asked to do; saved in the checkpoint.
 
     Attributes:
-        faces: folder of prepared portraits.
-        out: folder for checkpoints, weights, curves and pictures.
-        preset: which network.
-        minutes, steps: budget, whichever ends first.
-        batch, frames, size: clips a step, frames a clip, side of a crop in face pixels.
-        rate: peak learning rate of AdamW.
-        seed: of weights and clips.
-        device: `cpu` or `cuda`.
-        bf16: run the network in bfloat16 (losses and weights stay float32).
-        average: decay of the moving average of the weights.
-        every: steps between validations.
-        density: factor on the number of marks: a denser clip teaches more a minute.
-        compile: fuse the network and the losses with torch.compile; minutes at the start, a third less a step.
+    faces: folder of prepared portraits.
+    out: folder for checkpoints, weights, curves and pictures.
+    preset: which network.
+    minutes, steps: budget, whichever ends first.
+    batch, frames, size: clips a step, frames a clip, side of a crop in face pixels.
+    rate: peak learning rate of AdamW.
+    seed: of weights and clips.
+    device: `cpu` or `cuda`.
+    bf16: run the network in bfloat16 (losses and weights stay float32).
+    average: decay of the moving average of the weights.
+    every: steps between validations.
+    density: factor on the number of marks: a denser clip teaches more a minute.
+    compile: fuse the network and the losses with torch.compile; minutes at the start, a third less a step.
     """
 
     faces: Path
@@ -84,7 +84,8 @@ class Progress:
 
 
 class ClipStream(IterableDataset[Clip]):
-    """Endless training clips; the seed holds the step, so that a resumed run does not see the same ones again."""
+    """Endless training clips; the seed holds the step, so that a resumed run does not see the same ones
+    again."""
 
     def __init__(self, options: Options, step: int) -> None:
         self.options, self.step = options, step
@@ -95,7 +96,9 @@ class ClipStream(IterableDataset[Clip]):
         torch.set_num_threads(1)
         o = self.options
         seed = o.seed * 1_000_003 + self.step * 64 + number
-        sampler = ClipSampler(o.faces, ClipConfig(size=o.size, frames=o.frames, density=o.density), split="train", seed=seed)
+        sampler = ClipSampler(
+            o.faces, ClipConfig(size=o.size, frames=o.frames, density=o.density), split="train", seed=seed
+        )
         while True:
             yield sampler.sample(o.batch)
 
@@ -129,7 +132,9 @@ class Training:
         self.network = VRetouchEr(preset(options.preset)).to(options.device)
         self.averaged = VRetouchEr(preset(options.preset)).to(options.device)
         self.averaged.load_state_dict(self.network.state_dict())
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=options.rate, betas=(0.9, 0.99), weight_decay=1e-4)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=options.rate, betas=(0.9, 0.99), weight_decay=1e-4
+        )
         self.progress = Progress()
         self.weights = LossWeights()
         self.trace: TraceFunction = self.network.trace
@@ -146,12 +151,17 @@ class Training:
         """Checkpoint and averaged weights, each whole or not at all."""
         content = {name: part.state_dict() for name, part in self.parts().items()}
         options = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.options).items()}
-        save_atomic({**content, "progress": asdict(self.progress), "options": options}, self.options.out / "checkpoint.pt")
+        save_atomic(
+            {**content, "progress": asdict(self.progress), "options": options},
+            self.options.out / "checkpoint.pt",
+        )
         save_weights(self.averaged, self.options.out / "weights.pt")
 
     def resume(self) -> None:
         """Continue from the checkpoint in the output folder."""
-        saved = torch.load(self.options.out / "checkpoint.pt", map_location=self.options.device, weights_only=True)
+        saved = torch.load(
+            self.options.out / "checkpoint.pt", map_location=self.options.device, weights_only=True
+        )
         for name, part in self.parts().items():
             part.load_state_dict(saved[name])
         self.progress = Progress(**saved["progress"])
@@ -192,7 +202,11 @@ class Training:
         if torch.isfinite(norm):
             self.optimiser.step()
         self.progress.step += 1
-        average_into(self.averaged, self.network, min(self.options.average, self.progress.step / (self.progress.step + 10)))
+        average_into(
+            self.averaged,
+            self.network,
+            min(self.options.average, self.progress.step / (self.progress.step + 10)),
+        )
         return {"loss": float(loss.detach()), "norm": float(norm), **terms}
 
     def report(self, terms: dict[str, float], clips: list[Clip]) -> None:
@@ -241,7 +255,9 @@ def train(training: Training, clips: list[Clip]) -> None:
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m model.train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p = argparse.ArgumentParser(
+        prog="python -m model.train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     p.add_argument("faces", type=Path, help="prepared portraits, made by `python -m stream.portraits`")
     p.add_argument("out", type=Path, help="folder for checkpoint, weights, curves and pictures")
     p.add_argument("--preset", default="live", choices=sorted(PRESETS))
@@ -249,13 +265,24 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--steps", type=int, default=Options.steps)
     p.add_argument("--batch", type=int, default=Options.batch)
     p.add_argument("--frames", type=int, default=Options.frames)
-    p.add_argument("--size", type=int, default=Options.size, help="side of a training crop, a multiple of 32, at most 512")
+    p.add_argument(
+        "--size",
+        type=int,
+        default=Options.size,
+        help="side of a training crop, a multiple of 32, at most 512",
+    )
     p.add_argument("--rate", type=float, default=Options.rate)
     p.add_argument("--seed", type=int, default=Options.seed)
-    p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
-    p.add_argument("--bf16", action="store_true", help="bfloat16 in the network; twice as fast where the chip has it")
+    p.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"]
+    )
+    p.add_argument(
+        "--bf16", action="store_true", help="bfloat16 in the network; twice as fast where the chip has it"
+    )
     p.add_argument("--density", type=float, default=Options.density, help="factor on the number of marks")
-    p.add_argument("--compile", action="store_true", help="fuse with torch.compile: slower to start, faster to run")
+    p.add_argument(
+        "--compile", action="store_true", help="fuse with torch.compile: slower to start, faster to run"
+    )
     p.add_argument("--average", type=float, default=Options.average)
     p.add_argument("--every", type=int, default=Options.every, help="steps between validations")
     p.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")

@@ -1,4 +1,5 @@
-"""Figures and pictures of a network on held-out clips, straight on aligned faces (the bench judges the frame path)."""
+"""Figures and pictures of a network on held-out clips, straight on aligned faces (the bench judges the
+frame path)."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,12 +18,10 @@ LEVELS = 255.0
 class Figures:
     """Means over clips.
 
-    Attributes:
-        gain_db: PSNR(out, target) - PSNR(raw, target) over the skin.
-        removal: 1 - sum |out - target| / sum |raw - target| inside the imperfections.
-        drift: mean |out - raw| on skin away from imperfections, 8-bit levels.
-        flicker: mean change of (out - target) from frame to frame along the known flow, 8-bit levels, over the skin.
-        soft_iou: sum min / sum max of M_full and the true map.
+    Attributes: gain_db: PSNR(out, target) - PSNR(raw, target) over the skin. removal: 1 - sum |out -
+    target| / sum |raw - target| inside the imperfections. drift: mean |out - raw| on skin away from
+    imperfections, 8-bit levels. flicker: mean change of (out - target) from frame to frame along the known
+    flow, 8-bit levels, over the skin. soft_iou: sum min / sum max of M_full and the true map.
     """
 
     gain_db: float
@@ -37,7 +36,8 @@ class Figures:
 
 
 def retouch_clip(network: VRetouchEr, raw: Tensor) -> tuple[Tensor, Tensor]:
-    """Faces [B, T, 3, H, W] in order to retouched faces (rounded to 8 bits, as in use) and maps [B, T, 1, H, W]."""
+    """Faces [B, T, 3, H, W] in order to retouched faces (rounded to 8 bits, as in use) and maps [B, T, 1,
+    H, W]."""
     state = network.fresh_state(raw[:, 0])
     retouched, maps = [], []
     for face in raw.unbind(1):
@@ -51,7 +51,8 @@ def retouch_clip(network: VRetouchEr, raw: Tensor) -> tuple[Tensor, Tensor]:
 def flicker_levels(error: Tensor, flow: Tensor, skin: Tensor) -> float:
     """Mean |error_t - warped error_{t-1}| over the skin, in levels; all [B, T, ., H, W]."""
     changes = [
-        ((error[:, t] - warp(error[:, t - 1], flow[:, t])).abs() * skin[:, t]).sum() for t in range(1, error.shape[1])
+        ((error[:, t] - warp(error[:, t - 1], flow[:, t])).abs() * skin[:, t]).sum()
+        for t in range(1, error.shape[1])
     ]
     return float(LEVELS * torch.stack(changes).sum() / (3 * skin[:, 1:].sum()))
 
@@ -67,10 +68,14 @@ def figures(clip: Clip, retouched: Tensor, maps: Tensor) -> Figures:
     gain = 10 * torch.log10(raw_mse[painted] / mse[painted].clamp_min(1e-9))
     return Figures(
         gain_db=float(gain.mean()) if painted.any() else 0.0,
-        removal=float(1 - (error.abs() * imperfect).sum() / (raw_error.abs() * imperfect).sum().clamp_min(1e-9)),
+        removal=float(
+            1 - (error.abs() * imperfect).sum() / (raw_error.abs() * imperfect).sum().clamp_min(1e-9)
+        ),
         drift=float(LEVELS * ((retouched - clip.raw).abs() * away).sum() / (3 * away.sum())),
         flicker=flicker_levels(error, clip.flow, skin),
-        soft_iou=float(torch.minimum(maps, clip.map).sum() / torch.maximum(maps, clip.map).sum().clamp_min(1e-9)),
+        soft_iou=float(
+            torch.minimum(maps, clip.map).sum() / torch.maximum(maps, clip.map).sum().clamp_min(1e-9)
+        ),
     )
 
 

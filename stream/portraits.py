@@ -240,11 +240,12 @@ class Prepared:
 
 
 def inside_picture(shape: tuple[int, ...], matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Which canvas pixels, bool [CANVAS_PX, CANVAS_PX], show the picture of height and width `shape` and not its
-    border drawn out."""
+    """Which canvas pixels, bool [CANVAS_PX, CANVAS_PX], show the picture of `shape` and not its drawn-out
+    border."""
     everywhere = np.full(shape, 255, np.uint8)
     seen = cv2.warpAffine(everywhere, matrix, (CANVAS_PX, CANVAS_PX), borderMode=cv2.BORDER_CONSTANT)
-    return cv2.erode(seen, np.ones((5, 5), np.uint8)) == 255
+    whole: npt.NDArray[np.bool_] = cv2.erode(seen, np.ones((5, 5), np.uint8)) == 255
+    return whole
 
 
 def prepare_one(picture_rgb_u8: npt.NDArray[np.uint8], located: Located) -> Prepared:
@@ -254,7 +255,9 @@ def prepare_one(picture_rgb_u8: npt.NDArray[np.uint8], located: Located) -> Prep
     face = warp(picture_rgb_u8, matrix, size, enlarge=cv2.INTER_CUBIC)
     landmarks = transform(located.landmarks_px, matrix)
     bits = region_bits(landmarks, size)
-    skin = skin_like(face, bits, skin_mask(landmarks, size)) & inside_picture(picture_rgb_u8.shape[:2], matrix)
+    skin = skin_like(face, bits, skin_mask(landmarks, size)) & inside_picture(
+        picture_rgb_u8.shape[:2], matrix
+    )
     bits[skin] |= np.uint8(SKIN)
     tone = tone_of(face, skin & (bits & (CHEEKS | FOREHEAD | NOSE) > 0))
     return Prepared(face, bits, landmarks, _entry(located.row, scale_of(matrix), tone))

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch")
-onnx = pytest.importorskip("onnx")
+from tests.conftest import require
+
+torch = require("torch")
+onnx = require("onnx")
 
 from export import verify as verification  # noqa: E402
 from export.__main__ import export, main  # noqa: E402
@@ -16,7 +18,9 @@ from export.contract import METADATA_KEY, state_specs  # noqa: E402
 from model.config import PRESETS  # noqa: E402
 from model.vretoucher import VRetouchEr  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning"
+)
 
 
 def seeded(seed: int = 0) -> VRetouchEr:

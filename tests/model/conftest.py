@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import require
+
 TONES = ((225, 180, 160), (190, 140, 115), (140, 95, 75), (80, 52, 42))
 SIDE = 640
 Array = np.ndarray
@@ -65,5 +67,5 @@ def faces_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     """Tiny networks on several threads spend their time waiting for each other on a busy machine."""
-    torch = pytest.importorskip("torch")
+    torch = require("torch")
     torch.set_num_threads(1)

@@ -2,7 +2,9 @@
 
 import pytest
 
-torch = pytest.importorskip("torch")
+from tests.conftest import require
+
+torch = require("torch")
 
 from model.config import PRESETS  # noqa: E402
 from model.decoder import gate  # noqa: E402
@@ -92,7 +94,9 @@ def test_mma_leaves_unmasked_features_to_the_mlp_alone() -> None:
 
 
 def test_the_gate_is_exactly_nought_on_clean_skin() -> None:
-    torch.testing.assert_close(gate(torch.tensor([-9.0, -2.0, 0.0, 2.0, 9.0])), torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0]))
+    torch.testing.assert_close(
+        gate(torch.tensor([-9.0, -2.0, 0.0, 2.0, 9.0])), torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0])
+    )
 
 
 def test_laplacian_of_a_flat_picture_is_nought() -> None:
@@ -118,7 +122,9 @@ def test_a_perfect_step_costs_nothing_and_a_lazy_one_something() -> None:
     step, trace = perfect(truth)
     weights = LossWeights()
     good, _ = frame_terms(step, trace, truth, torch.zeros_like(raw), weights)
-    lazy, _ = frame_terms(step._replace(residual=torch.zeros_like(raw)), trace, truth, torch.zeros_like(raw), weights)
+    lazy, _ = frame_terms(
+        step._replace(residual=torch.zeros_like(raw)), trace, truth, torch.zeros_like(raw), weights
+    )
     assert float(good.total(weights)) < 1e-4
     assert float(lazy.retouch) == pytest.approx(0.1 * 7 * 64 / 1024, rel=1e-4)
     assert float(lazy.temporal) > float(good.temporal)

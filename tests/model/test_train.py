@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch")
+from tests.conftest import require
+
+torch = require("torch")
 
 from model import train as training_module  # noqa: E402
 from model.data.clips import ClipConfig, ClipSampler  # noqa: E402
@@ -44,8 +46,21 @@ def test_a_resumed_training_goes_on_where_it_stopped(faces_dir: Path, tmp_path: 
 
 
 def test_the_command_trains_validates_and_saves(faces_dir: Path, tmp_path: Path) -> None:
-    arguments = [str(faces_dir), str(tmp_path), "--preset", "tiny", "--batch", "2", "--frames", "2", "--size", "64"]
-    small = ClipSampler(faces_dir, ClipConfig(size=128, frames=2, clean_share=0.0), split="heldout", seed=1).sample(1)
+    arguments = [
+        str(faces_dir),
+        str(tmp_path),
+        "--preset",
+        "tiny",
+        "--batch",
+        "2",
+        "--frames",
+        "2",
+        "--size",
+        "64",
+    ]
+    small = ClipSampler(
+        faces_dir, ClipConfig(size=128, frames=2, clean_share=0.0), split="heldout", seed=1
+    ).sample(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_module, "validation_clips", lambda _: [small])
         assert main([*arguments, "--steps", "2", "--every", "1", "--device", "cpu"]) == 0
@@ -95,7 +110,9 @@ def test_figures_know_a_perfect_and_a_lazy_retoucher(faces_dir: Path) -> None:
     clip = ClipSampler(faces_dir, ClipConfig(size=512, frames=2, clean_share=0.0), seed=3).sample(1)
     perfect = figures(clip, clip.target, clip.map)
     lazy = figures(clip, clip.raw, torch.zeros_like(clip.map))
-    assert perfect.removal == 1.0 and perfect.flicker == 0.0 and perfect.soft_iou == 1.0 and perfect.gain_db > 20
+    assert (
+        perfect.removal == 1.0 and perfect.flicker == 0.0 and perfect.soft_iou == 1.0 and perfect.gain_db > 20
+    )
     assert lazy.removal == 0.0 and lazy.gain_db == 0.0 and lazy.drift == 0.0 and lazy.soft_iou == 0.0
 
 

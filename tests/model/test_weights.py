@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch")
+from tests.conftest import require
+
+torch = require("torch")
 
 from model import weights  # noqa: E402
 from model.config import PRESETS  # noqa: E402

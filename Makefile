@@ -1,0 +1,68 @@
+# vretouch. `make help` lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+DEV := .venv-dev
+PIP := -m pip install -qq --disable-pip-version-check --no-compile
+
+# A name on PATH may be a shim that does not run, so each candidate has to show its version.
+define make_venv
+@python=""; \
+for candidate in $(PYTHON) python3.12 python3.11 python3; do \
+  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
+    2>/dev/null; then python="$$candidate"; break; fi; \
+done; \
+if [ -z "$$python" ]; then \
+  echo "vretouch needs Python 3.11 or 3.12 with its venv module, and none was found on PATH;" \
+    "install one (Debian: apt install python3 python3-venv) or name it: make PYTHON=/path/to/python3.12" >&2; exit 2; \
+fi; \
+echo "making $(1) with $$("$$python" --version)"; \
+"$$python" -m venv --clear $(1)
+endef
+
+.PHONY: help venv venv-dev demo test check unit bench clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+venv: $(VENV)/.made ## Make the environment that retouches (.venv, no torch)
+
+$(VENV)/.made: requirements/default.txt pyproject.toml
+	$(call make_venv,$(VENV))
+	@$(VENV)/bin/python $(PIP) --no-deps -r requirements/default.txt
+	@$(VENV)/bin/python $(PIP) --no-deps -e .
+	@touch $@
+
+venv-dev: $(DEV)/.made ## Make the environment for tests, benches and training (.venv-dev, with torch)
+
+$(DEV)/.made: requirements/default.txt requirements/dev.txt pyproject.toml
+	$(call make_venv,$(DEV))
+	@$(DEV)/bin/python $(PIP) --no-warn-conflicts -r requirements/dev.txt
+	@$(DEV)/bin/python $(PIP) --no-deps -r requirements/default.txt
+	@$(DEV)/bin/python $(PIP) --no-deps -e .
+	@touch $@
+
+demo: venv ## Retouch the built-in clip, or your own: make demo IN=video.mp4
+	@$(VENV)/bin/vretouch demo $(if $(IN),"$(IN)")
+
+test: check unit ## Check style and types, then run every test
+
+check: venv-dev
+	@$(DEV)/bin/ruff check .
+	@$(DEV)/bin/ruff format --check --quiet . || { echo "some files are not formatted; run: $(DEV)/bin/ruff format" >&2; exit 1; }
+	@$(DEV)/bin/mypy
+
+unit: venv-dev
+	@$(DEV)/bin/python -m pytest
+
+bench: venv-dev ## Measure quality and speed; figures and pictures go to bench-results/
+	@mkdir -p bench-results
+	@$(DEV)/bin/python -m bench latency --json bench-results/latency.json
+	@$(DEV)/bin/python -m bench quality --json bench-results/quality.json --sheet bench-results/quality.png
+
+clean: ## Remove the environments, caches and made files
+	rm -rf $(VENV) $(DEV) demo bench-results build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,68 @@
+"""What the figures are held against: the one place where a target is written down."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One target. figure: its key in a bench's figures; meaning: for people; relation: how the value must
+    stand to the bound; unit: of both."""
+
+    figure: str
+    meaning: str
+    relation: str
+    bound: float
+    unit: str = ""
+
+    def met(self, value: float) -> bool:
+        """Whether the value reaches the target; a value that is not a number never does."""
+        return not math.isnan(value) and _COMPARE[self.relation](value, self.bound)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A budget with what was measured; value is None and met is None where nothing was measured."""
+
+    budget: Budget
+    value: float | None
+    met: bool | None
+
+
+QUALITY = (
+    Budget("gain_db", "gain on held-out subjects in motion", ">=", 6.0, "dB"),
+    Budget("gain_min_db", "gain of the worst clip", ">=", 1.0, "dB"),
+    Budget("removal", "removal inside the imperfections", ">=", 0.75),
+    Budget("drift", "drift on clean skin", "<=", 0.3, "levels"),
+    Budget("bytes_outside_head", "bytes changed outside the head", "==", 0.0),
+    Budget("bytes_at_strength_0", "bytes changed at strength 0", "==", 0.0),
+    Budget("identity_kept", "moles and freckles kept", ">=", 0.9),
+    Budget("flicker", "flicker of out - target over the face", "<=", 0.25, "levels"),
+)
+LATENCY = (
+    Budget("step_p50_ms", "network step, two threads, p50", "<=", 15.0, "ms"),
+    Budget("step_p99_ms", "network step, two threads, p99", "<=", 20.0, "ms"),
+    Budget("file_fps", "vretouch file, 1280x720, one face, all included", ">=", 30.0, "frames/s"),
+    Budget("delta_cost", "cost of delta = 6 against delta = 1", "<=", 1.1, "x"),
+    Budget("peak_rss_mb", "memory of vretouch file, peak", "<=", 700.0, "MB"),
+    Budget("rss_slope_mb_per_min", "growth of that memory", "<=", 1.0, "MB/min"),
+)
+
+
+def judge(budgets: tuple[Budget, ...], figures: Mapping[str, float | None]) -> list[Verdict]:
+    """Every budget with its figure; a figure that is missing or None was not measured."""
+    verdicts = []
+    for budget in budgets:
+        value = figures.get(budget.figure)
+        verdicts.append(Verdict(budget, value, None if value is None else budget.met(value)))
+    return verdicts

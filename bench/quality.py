@@ -1,0 +1,277 @@
+"""What retouching does to held-out faces in motion, beside doing nothing and a common filter."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from bench import report, sheet
+from bench.baselines import BASELINES
+from bench.budgets import QUALITY, judge
+from bench.clips import DEFAULT_PORTRAITS, HeldoutClips, faces_folder
+from bench.judge import ClipFigures, ClipJudge, Footage, FrameTruth, Ground, truth_of
+from bench.metrics import changed_bytes
+from bench.paths import ClipPath, FramePath, NetworkPath, Retouched, engine_for
+from bench.report import BenchError
+from stream.retoucher import Retoucher
+
+OURS = "vretouch"
+_STRENGTH_0_FRAMES = 3
+_MEANS = tuple(
+    f.name
+    for f in fields(ClipFigures)
+    if f.name not in ("clip", "monk", "kept", "marks", "bytes_outside_head")
+)
+_MONK_GROUPS = (("Monk 1-3", range(1, 4)), ("Monk 4-6", range(4, 7)), ("Monk 7-10", range(7, 11)))
+
+
+@dataclass
+class Outcome:
+    """Figures of every clip by method, the sheet's rows, and bytes changed at strength 0 (None: not
+    tried)."""
+
+    clips: dict[str, list[ClipFigures]] = field(default_factory=dict)
+    rows: list[sheet.Row] = field(default_factory=list)
+    bytes_at_strength_0: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does besides judging: pictures of every n-th clip, word of its progress."""
+
+    picture_every: int = 1
+    pictures: int = 0
+    say: Callable[[str], None] = lambda _: None
+
+
+def run(footages: Iterable[Footage], path: ClipPath, at_zero: ClipPath | None, plan: Plan) -> Outcome:
+    """Judge the path and the baselines on every clip; at_zero is the same path at strength 0."""
+    outcome = Outcome()
+    for number, footage in enumerate(footages):
+        pictured = number % plan.picture_every == 0 and len(outcome.rows) < plan.pictures
+        figures, row = _judge_clip(footage, path)
+        for method, of_clip in figures.items():
+            outcome.clips.setdefault(method, []).append(of_clip)
+        if pictured:
+            outcome.rows.append(row)
+        if at_zero is not None:
+            changed = _changed_at_zero(footage, at_zero)
+            outcome.bytes_at_strength_0 = (outcome.bytes_at_strength_0 or 0) + changed
+        ours = figures[OURS]
+        plan.say(f"{number + 1}: {footage.name}  gain {ours.gain_db:+.2f} dB  removal {ours.removal:.2f}")
+    if not outcome.clips:
+        raise BenchError("there is no clip to judge; ask for one or more with --clips")
+    return outcome
+
+
+def _judge_clip(footage: Footage, path: ClipPath) -> tuple[dict[str, ClipFigures], sheet.Row]:
+    ground = Ground(footage)
+    judges = {method: ClipJudge(footage) for method in (*BASELINES, OURS)}
+    path.begin()
+    shown: tuple[FrameTruth, Retouched] | None = None
+    for t in range(len(footage)):
+        truth = truth_of(footage, t)
+        ground.add(truth, footage.keep[t])
+        for method, retouch in BASELINES.items():
+            judges[method].add(truth, retouch(truth.raw), None)
+        ours = path.frame(truth.raw)
+        judges[OURS].add(truth, ours.out_u8, ours.map, ours.found)
+        if t == len(footage) * 2 // 3:
+            shown = truth, ours
+    figures = {method: each.result(ground) for method, each in judges.items()}
+    assert shown is not None
+    return figures, _row(*shown, figures[OURS])
+
+
+def _row(truth: FrameTruth, ours: Retouched, figures: ClipFigures) -> sheet.Row:
+    caption = (
+        f"{figures.clip}  Monk {figures.monk}  gain {figures.gain_db:+.2f} dB  removal {figures.removal:.2f}"
+        f"  drift {figures.drift:.2f}  flicker {figures.flicker:.2f}"
+    )
+    return sheet.Row(truth.raw, ours.out_u8, truth.target, ours.map, truth.map, caption)
+
+
+def _changed_at_zero(footage: Footage, path: ClipPath) -> int:
+    path.begin()
+    everywhere = footage.raw_u8[0, ..., 0] >= 0
+    frames = footage.raw_u8[:_STRENGTH_0_FRAMES]
+    return sum(changed_bytes(path.frame(raw).out_u8, raw, everywhere) for raw in frames)
+
+
+def mean(values: Iterable[float]) -> float:
+    """Mean of the values that are numbers; nan if none is."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return sum(numbers) / len(numbers) if numbers else math.nan
+
+
+def summary(clips: Sequence[ClipFigures]) -> dict[str, float]:
+    """One method's figures over all clips: means of clips, the worst gain, marks kept of all marks, bytes
+    in all."""
+    result = {name: mean(getattr(clip, name) for clip in clips) for name in _MEANS}
+    gains = [clip.gain_db for clip in clips if not math.isnan(clip.gain_db)]
+    marks = sum(clip.marks for clip in clips)
+    result["gain_min_db"] = min(gains, default=math.nan)
+    result["identity_kept"] = sum(clip.kept for clip in clips) / marks if marks else math.nan
+    result["marks"] = float(marks)
+    result["bytes_outside_head"] = float(sum(clip.bytes_outside_head for clip in clips))
+    return result
+
+
+def by_tone(clips: Sequence[ClipFigures]) -> dict[str, dict[str, float]]:
+    """Figures by Monk group: how many clips, gain, removal, shift of untouched skin in L* and hue."""
+    groups: dict[str, dict[str, float]] = {}
+    for name, tones in _MONK_GROUPS:
+        members = [clip for clip in clips if clip.monk in tones]
+        figures = {key: mean(getattr(clip, key) for clip in members) for key in _TONE_FIGURES}
+        groups[name] = {"clips": float(len(members)), **figures}
+    return groups
+
+
+_TONE_FIGURES = ("gain_db", "removal", "drift", "d_light", "d_hue")
+_SHOWN = (
+    ("gain_db", "gain, dB"),
+    ("gain_min_db", "gain of the worst clip, dB"),
+    ("psnr_db", "PSNR against target, dB"),
+    ("removal", "removal"),
+    ("drift", "drift, levels"),
+    ("soft_iou", "Soft-IoU of the map"),
+    ("map_ssim", "SSIM of the map"),
+    ("flicker", "flicker, levels"),
+    ("e_warp", "E_warp"),
+    ("d_light", "dL* of clean skin"),
+    ("d_hue", "dhue of clean skin, degrees"),
+    ("identity_kept", "moles and freckles kept"),
+    ("marks", "moles and freckles judged"),
+    ("bytes_outside_head", "bytes changed outside the head"),
+    ("found", "frames with a face found"),
+)
+
+
+def tables(outcome: Outcome, figures: dict[str, float | None]) -> str:
+    """The whole result for people."""
+    methods = {name: summary(clips) for name, clips in outcome.clips.items()}
+    rows = [(title, *(report.number(m[key]) for m in methods.values())) for key, title in _SHOWN]
+    groups = by_tone(outcome.clips[OURS])
+    tones = [(name, *(report.number(v) for v in values.values())) for name, values in groups.items()]
+    worst = [
+        (
+            c.clip,
+            str(c.monk),
+            *(report.number(v) for v in (c.gain_db, c.removal, c.drift, c.flicker, c.found)),
+        )
+        for c in _worst(outcome.clips[OURS])
+    ]
+    return "\n\n".join(
+        (
+            report.table(("figure", *methods), rows),
+            report.table(("skin tone", "clips", "gain, dB", "removal", "drift", "dL*", "dhue"), tones),
+            "The clips with the least gain\n"
+            + report.table(("clip", "Monk", "gain, dB", "removal", "drift", "flicker", "found"), worst),
+            report.verdict_table(judge(QUALITY, figures)),
+        )
+    )
+
+
+def _worst(clips: Sequence[ClipFigures], count: int = 5) -> list[ClipFigures]:
+    return sorted((c for c in clips if not math.isnan(c.gain_db)), key=_gain)[:count]
+
+
+def _gain(clip: ClipFigures) -> float:
+    return clip.gain_db
+
+
+def flat_figures(outcome: Outcome) -> dict[str, float | None]:
+    """The figures of ours that budgets and readers ask for by name; None where nothing was measured."""
+    figures: dict[str, float | None] = {
+        key: None if math.isnan(value) else value for key, value in summary(outcome.clips[OURS]).items()
+    }
+    changed = outcome.bytes_at_strength_0
+    figures["bytes_at_strength_0"] = None if changed is None else float(changed)
+    return figures
+
+
+def result(outcome: Outcome, settings: dict[str, Any]) -> dict[str, Any]:
+    """The whole result for programs."""
+    figures = flat_figures(outcome)
+    return report.document(
+        "quality",
+        settings,
+        figures,
+        judge(QUALITY, figures),
+        methods={name: summary(clips) for name, clips in outcome.clips.items()},
+        by_tone=by_tone(outcome.clips[OURS]),
+        clips={name: [asdict(clip) for clip in clips] for name, clips in outcome.clips.items()},
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m bench quality`."""
+    parser.add_argument("--clips", type=int, default=24, metavar="N", help="clips to judge (24)")
+    parser.add_argument("--frames", type=int, default=24, metavar="T", help="frames of each clip (24)")
+    parser.add_argument("--seed", type=int, default=0, help="which clips are drawn (0)")
+    parser.add_argument(
+        "--faces", type=Path, metavar="DIR", help="prepared portraits (made in the cache if absent)"
+    )
+    parser.add_argument(
+        "--portraits", type=Path, metavar="DIR", default=DEFAULT_PORTRAITS, help="what to make them from"
+    )
+    parser.add_argument("--preset", default="live")
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument(
+        "--model", type=Path, metavar="ONNX", help="judge this file instead of the shipped weights"
+    )
+    parser.add_argument("--network-only", action="store_true", help="aligned faces straight into the network")
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="write a picture sheet")
+    parser.add_argument("--sheet-clips", type=int, default=12, metavar="N", help="clips on the sheet (12)")
+    parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - for standard output")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the bench as asked."""
+    if options.clips < 1 or options.frames < 2:
+        raise BenchError(
+            f"{options.clips} clips of {options.frames} frames; give at least 1 clip and 2 frames"
+        )
+    _needs_torch()
+    engine = engine_for(options.engine, options.preset, options.model)
+    folder = faces_folder(options.faces, options.portraits)
+    clips = HeldoutClips(folder, options.frames, options.seed, options.network_only)
+    plan = Plan(
+        max(1, options.clips // options.sheet_clips), options.sheet_clips if options.sheet else 0, _say
+    )
+    began = time.perf_counter()
+    if options.network_only:
+        outcome = run(clips(options.clips), NetworkPath(engine), None, plan)
+    else:
+        with (
+            Retoucher(options.preset, engine) as full,
+            Retoucher(options.preset, engine, strength=0.0) as zero,
+        ):
+            outcome = run(clips(options.clips), FramePath(full), FramePath(zero), plan)
+    settings = vars(options) | {"engine": engine.name, "seconds": round(time.perf_counter() - began, 1)}
+    print(tables(outcome, flat_figures(outcome)), file=report.text_stream(options.json))
+    if options.sheet:
+        sheet.save(outcome.rows, options.sheet)
+    if options.json:
+        report.write_json(result(outcome, settings), options.json)
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _needs_torch() -> None:
+    try:
+        import skimage  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise BenchError(
+            f"bench quality needs torch and scikit-image ({error}); run it with `make bench`"
+        ) from error

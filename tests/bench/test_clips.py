@@ -1,0 +1,94 @@
+"""Clips of real held-out faces: their truth agrees with itself, and the whole bench runs on them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import quality
+from bench.__main__ import main
+from bench.clips import HeldoutClips, faces_folder
+from bench.judge import Footage, truth_of
+from bench.metrics import warp_error
+from tests.conftest import require
+from tests.stream.fakes import FakeEngine
+
+require("torch")
+require("skimage")
+
+
+@pytest.fixture(scope="module")
+def faces_dir(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two held-out portraits, prepared; a training one beside them is left out."""
+    few = tmp_path_factory.mktemp("portraits")
+    with (shared_data / "portraits.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    heldout = [row for row in rows if row["split"] == "heldout" and row["file"].startswith("london/")][:2]
+    chosen = [*heldout, next(row for row in rows if row["split"] == "train")]
+    (few / "portraits").symlink_to(shared_data / "portraits")
+    with (few / "portraits.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(chosen)
+    return faces_folder(few / "prepared", few)
+
+
+@pytest.fixture(scope="module")
+def clip(faces_dir: Path) -> Footage:
+    return next(HeldoutClips(faces_dir, frames=3, seed=0, aligned_only=False)(1))
+
+
+def test_only_held_out_subjects_are_prepared(faces_dir: Path) -> None:
+    index = json.loads((faces_dir / "index.json").read_text())
+    assert [row["split"] for row in index] == ["heldout", "heldout"]
+
+
+def test_a_clip_is_whole(clip: Footage) -> None:
+    assert clip.raw_u8.shape == clip.target_u8.shape == (3, 640, 640, 3)
+    assert clip.raw_u8.dtype == np.uint8
+    assert clip.map.shape == clip.skin.shape == clip.keep.shape == (3, 640, 640)
+    assert clip.flow.shape == clip.to_canvas.shape == (3, 640, 640, 2)
+    assert 1 <= clip.monk <= 10
+    assert clip.name.startswith("london/")
+
+
+def test_raw_differs_from_target_where_the_map_says(clip: Footage) -> None:
+    truth = truth_of(clip, 2)
+    difference = np.abs(truth.raw.astype(int) - truth.target).mean(axis=2)
+    assert difference[truth.imperfect].mean() > 2.0
+    assert difference[truth.clean].mean() < 0.5
+    assert 0.15 < truth.face.mean() < 0.35
+
+
+def test_the_flow_carries_one_frame_onto_the_next(clip: Footage) -> None:
+    truth = truth_of(clip, 2)
+    along = warp_error(clip.target_u8[2], clip.target_u8[1], clip.flow[2], truth.face)
+    still = warp_error(clip.target_u8[2], clip.target_u8[1], 0 * clip.flow[2], truth.face)
+    assert along < still
+
+
+def test_the_face_stands_still_on_the_canvas(clip: Footage) -> None:
+    first, last = truth_of(clip, 0), truth_of(clip, 2)
+    both = first.canvas.seen & last.canvas.seen & (clip.oval > 0)
+    moved = np.abs(clip.target_u8[0].astype(int) - clip.target_u8[2])[clip.oval > 0].mean()
+    steady = np.abs(first.on_canvas - last.on_canvas)[both].mean()
+    assert steady < moved
+
+
+def test_the_whole_bench_on_the_network_alone(
+    faces_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(quality, "engine_for", lambda *_: FakeEngine(levels=4.0))
+    asked = ["--faces", str(faces_dir), "--clips", "1", "--frames", "2", "--network-only"]
+    written = ["--json", str(tmp_path / "out.json"), "--sheet", str(tmp_path / "sheet.png")]
+    assert main(["quality", *asked, *written]) == 0
+    figures = json.loads((tmp_path / "out.json").read_text())["figures"]
+    # Four to five levels on a patch of the cheek: worse than doing nothing, and drift.
+    assert figures["gain_db"] < 0.0
+    assert figures["drift"] > 0.01
+    assert "bytes changed at strength 0" in capsys.readouterr().out
+    assert (tmp_path / "sheet.png").stat().st_size > 10_000

@@ -1,0 +1,141 @@
+"""The shape of the code: which way the arrows point, what the default run may import, how long things may
+be."""
+
+from __future__ import annotations
+
+import ast
+import re
+import statistics
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY, require
+
+PACKAGES = ("stream", "model", "export", "bench")
+MAX_FUNCTION_LINES = 60
+MAX_FILE_LINES = 400
+# Words that promise work instead of doing it, in pieces so that this file does not hold them.
+UNFINISHED = re.compile(
+    r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b|place" + r"holder|for n" + r"ow\b", re.IGNORECASE
+)
+VAGUE_NAMES = ("utils.py", "util.py", "helpers.py", "helper.py", "manager.py", "misc.py", "common.py")
+# What a module imports is called otherwise than the distribution that brings it.
+DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow", "google": "protobuf"}
+
+SOURCES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
+TESTS = sorted((REPOSITORY / "tests").rglob("*.py"))
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def lines_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def test_the_import_contracts_hold(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    linter = require("importlinter.cli")
+    monkeypatch.chdir(REPOSITORY)
+    broken = linter.lint_imports(config_filename="pyproject.toml", no_cache=True, no_logo=True)
+    assert broken == 0, capsys.readouterr().out
+
+
+def test_the_default_run_imports_neither_torch_nor_the_model() -> None:
+    modules = [
+        named(path)[:-3].replace("/", ".")
+        for path in (REPOSITORY / "stream").rglob("*.py")
+        if path.name not in ("torch_.py", "__main__.py", "__init__.py")
+    ]
+    code = (
+        f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'model', 'onnx', 'skimage'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+def third_party(path: Path) -> set[str]:
+    """Top-level names of what a file imports that is neither the standard library's nor ours."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found - set(sys.stdlib_module_names) - set(PACKAGES)
+
+
+def pins(name: str) -> dict[str, str]:
+    text = (REPOSITORY / "requirements" / name).read_text(encoding="utf-8")
+    return dict(re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)$", text, re.MULTILINE))
+
+
+def test_everything_the_stream_imports_is_pinned() -> None:
+    engine = REPOSITORY / "stream" / "engines" / "torch_.py"
+    needed = set().union(
+        *(third_party(path) for path in (REPOSITORY / "stream").rglob("*.py") if path != engine)
+    )
+    assert {DISTRIBUTIONS.get(name, name) for name in needed} <= set(pins("default.txt"))
+
+
+def test_the_wheel_declares_what_is_pinned() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.split(r"[<>=!~]", line)[0] for line in project["dependencies"]}
+    # protobuf comes with mediapipe, which declares it.
+    assert declared == set(pins("default.txt")) - {"protobuf"}
+
+
+def test_requirements_name_packages_only() -> None:
+    for path in (REPOSITORY / "requirements").glob("*.txt"):
+        text = path.read_text(encoding="utf-8")
+        assert "://" not in text
+        assert not re.search(r"^-(?!c default\.txt)", text, re.MULTILINE), named(path)
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=named)
+def test_files_are_short_described_and_finished(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < MAX_FILE_LINES
+    assert path.name not in VAGUE_NAMES
+    if text.strip():
+        assert ast.get_docstring(ast.parse(text)), "the module has no docstring"
+    found = UNFINISHED.search(text)
+    assert found is None, f"unfinished: {found and found[0]}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=named)
+def test_no_function_is_long(path: Path) -> None:
+    long = {node.name: lines_of(node) for node in functions(path) if lines_of(node) > MAX_FUNCTION_LINES}
+    assert not long
+
+
+def test_the_median_function_is_short() -> None:
+    lengths = [lines_of(node) for path in SOURCES for node in functions(path)]
+    assert 3 <= statistics.median(lengths) <= 11
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=named)
+def test_what_is_public_is_documented(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    bare = [
+        node.name
+        for node in tree.body
+        if isinstance(node, kinds) and not node.name.startswith("_") and not ast.get_docstring(node)
+    ]
+    assert not bare
