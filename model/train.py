@@ -197,7 +197,7 @@ class Training:
             group["lr"] = rate
         loss, terms = self.clip_loss(clip)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         if torch.isfinite(norm):
             self.optimiser.step()

@@ -1,0 +1,264 @@
+"""The command line: `vretouch file`, `vretouch doctor`, `vretouch demo`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from fractions import Fraction
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from stream.engine import ENGINES, PRESETS, load_engine
+from stream.errors import VretouchError
+from stream.job import INTERRUPTED, PIPE, VIEWS, FileJob, RawVideo, Span, is_image
+
+if TYPE_CHECKING:
+    from stream.file import FrameRetoucher, MakeRetoucher
+
+FAILED = 2
+BUG = 1
+
+
+class UsageError(VretouchError):
+    """Options that do not go together or cannot be read."""
+
+
+def seconds(text: str) -> float:
+    """Seconds from '12.5', '1:30' or '0:01:30.5'."""
+    parts = text.split(":")
+    if len(parts) > 3 or not all(re.fullmatch(r"\d+(\.\d*)?", part) for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write seconds (12.5) or hh:mm:ss (0:01:30)")
+    return math.fsum(float(part) * 60**power for power, part in enumerate(reversed(parts)))
+
+
+def strength(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no strength; write a number from 0 to 1")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no count; write a whole number of 1 or more")
+    return int(text)
+
+
+def size(text: str) -> tuple[int, int]:
+    """Width and height from '1280x720'."""
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if match is None or 0 in (found := (int(match[1]), int(match[2]))):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write WIDTHxHEIGHT, as in 1280x720")
+    return found
+
+
+def rate(text: str) -> Fraction:
+    """Frames per second from '30', '29.97' or '30000/1001'."""
+    try:
+        value = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        value = Fraction(0)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no rate; write frames per second, as in 30 or 30000/1001"
+        )
+    return value
+
+
+class _Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line and exit 2."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        said = re.sub(r"^argument ([^:]+): ", r"\1: ", message)
+        self.exit(FAILED, f"vretouch: {said}; see {self.prog} --help\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    top = _Parser(
+        "vretouch", description="Retouch the faces of a video or picture: marks go, the person stays."
+    )
+    top.add_argument("--version", action="version", version=f"vretouch {version()}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_file(commands.add_parser("file", help="retouch a video or an image"))
+    doctor = commands.add_parser("doctor", help="what this machine has, what is missing, and how to mend it")
+    doctor.add_argument("--json", action="store_true", help="write the findings as JSON")
+    demo = commands.add_parser("demo", help="retouch the built-in clip, or your own file, and compare")
+    demo.add_argument("source", nargs="?", metavar="IN", help="a video of yours instead of the built-in clip")
+    demo.add_argument("--out", default="demo", metavar="DIR", help="folder for the results (default: demo)")
+    _add_retoucher(demo)
+    return top
+
+
+def _add_retoucher(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--strength", type=strength, default=1.0, metavar="S", help="0 (nothing) to 1 (default)"
+    )
+    command.add_argument(
+        "--preset", choices=PRESETS, default="live", help="size of the network (default: live)"
+    )
+    command.add_argument("--engine", choices=ENGINES, default="auto", help="what runs it (default: auto)")
+    command.add_argument(
+        "--max-faces", type=whole, default=1, metavar="N", help="at most N faces (default: 1)"
+    )
+    command.add_argument(
+        "--threads", type=whole, metavar="N", help="cores for the network (default: all, up to 4)"
+    )
+
+
+def _add_file(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "source", metavar="IN", help="a video, an image (PNG, JPEG, WebP), or - for standard input"
+    )
+    command.add_argument(
+        "out", metavar="OUT", help="the result, its kind by its ending, or - for standard output"
+    )
+    _add_retoucher(command)
+    command.add_argument(
+        "--compare", choices=VIEWS, metavar="VIEW", help="before and after: side, split or map"
+    )
+    command.add_argument("--lossless", action="store_true", help="encode without loss (large)")
+    command.add_argument(
+        "--start", type=seconds, default=0.0, metavar="T", help="begin at T: seconds or hh:mm:ss"
+    )
+    command.add_argument("--duration", type=seconds, metavar="T", help="stop after T")
+    command.add_argument("--force", action="store_true", help="write over OUT if it is there")
+    command.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    command.add_argument(
+        "--format", metavar="F", help="container of OUT: mp4, mov, matroska, webm, mpegts, nut, rawvideo"
+    )
+    command.add_argument("--size", type=size, metavar="WxH", help="IN is raw video of this size")
+    command.add_argument("--fps", type=rate, metavar="R", help="frames per second of raw video (default: 30)")
+    command.add_argument("--pix-fmt", metavar="P", help="pixel format of raw video (default: yuv420p)")
+
+
+def version() -> str:
+    """The installed version, or what a checkout that is not installed is."""
+    try:
+        return metadata.version("vretouch")
+    except metadata.PackageNotFoundError:
+        return "0+checkout"
+
+
+def make_retoucher_of(options: argparse.Namespace) -> MakeRetoucher:
+    """What makes the Retoucher that the options ask for, when it is called."""
+
+    def make() -> AbstractContextManager[FrameRetoucher]:
+        from stream.retoucher import Retoucher
+
+        engine = load_engine(options.engine, options.preset, options.threads)
+        return Retoucher(options.preset, engine, options.strength, options.max_faces)
+
+    return make
+
+
+def main(argv: Sequence[str] | None = None, make_retoucher: MakeRetoucher | None = None) -> int:
+    """Run the command line; returns the exit code: 0 done, 2 an error said in one sentence, 130 Ctrl-C."""
+    try:
+        options = parser().parse_args(argv)
+        return _run(
+            options, make_retoucher or make_retoucher_of(options) if options.command != "doctor" else None
+        )
+    except VretouchError as error:
+        return _say(str(error), FAILED)
+    except KeyboardInterrupt:
+        return _say("stopped; nothing was left behind", INTERRUPTED)
+    except ImportError as error:
+        return _say(
+            f"a library is missing ({error}); run `vretouch doctor` to see which and how to get it", FAILED
+        )
+    except MemoryError:
+        return _say("there is not enough memory for frames of this size; give a smaller video", FAILED)
+    except BrokenPipeError:
+        # Python would complain once more when it flushes standard output at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _say("whoever read standard output closed it", FAILED)
+    except Exception as error:
+        if os.environ.get("VRETOUCH_TRACEBACK"):
+            raise
+        said = f"an error of vretouch itself ({type(error).__name__}: {error})"
+        return _say(f"{said}; please report it with VRETOUCH_TRACEBACK=1 set to see where", BUG)
+
+
+def _say(sentence: str, code: int) -> int:
+    print(f"vretouch: {sentence}", file=sys.stderr)
+    return code
+
+
+def _run(options: argparse.Namespace, make_retoucher: MakeRetoucher | None) -> int:
+    if options.command == "doctor":
+        from stream.doctor import doctor
+
+        return doctor(as_json=options.json)
+    assert make_retoucher is not None
+    if options.command == "demo":
+        from stream.demo import demo
+
+        return demo(options.source, options.out, make_retoucher)
+    return _file(options, make_retoucher)
+
+
+def _file(options: argparse.Namespace, make_retoucher: MakeRetoucher) -> int:
+    _check_file_options(options)
+    if is_image(options.source) or is_image(options.out):
+        from stream.still import retouch_still
+
+        notes = retouch_still(
+            options.source,
+            options.out,
+            make_retoucher,
+            view=options.compare,
+            lossless=options.lossless,
+            force=options.force,
+        )
+        _tell(notes, options.quiet)
+        return 0
+    from stream.file import report_lines, retouch_video
+
+    report = retouch_video(file_job(options), make_retoucher)
+    _tell(report_lines(report), options.quiet)
+    return INTERRUPTED if report.interrupted else 0
+
+
+def _tell(lines: Sequence[str], quiet: bool) -> None:
+    if not quiet:
+        for line in lines:
+            print(line, file=sys.stderr)
+
+
+def _check_file_options(options: argparse.Namespace) -> None:
+    if options.size is None and (options.fps is not None or options.pix_fmt is not None):
+        raise UsageError("--fps and --pix-fmt describe raw video, which needs --size WIDTHxHEIGHT too")
+    if options.duration is not None and options.duration <= 0.0:
+        raise UsageError("--duration 0 leaves nothing; give a time above 0")
+    if PIPE not in (options.source, options.out) or not is_image(options.source):
+        return
+    raise UsageError("an image cannot go through a pipe; name a file for it")
+
+
+def file_job(options: argparse.Namespace) -> FileJob:
+    """The job that the options of `vretouch file` describe."""
+    raw = None
+    if options.size is not None:
+        raw = RawVideo(options.size, options.fps or Fraction(30), options.pix_fmt or "yuv420p")
+    return FileJob(
+        options.source,
+        options.out,
+        options.compare,
+        options.lossless,
+        Span(options.start, options.duration),
+        options.force,
+        options.format,
+        raw,
+        options.quiet,
+    )

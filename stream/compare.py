@@ -1,0 +1,117 @@
+"""Views that show before and after in one picture: side by side, split down the middle, or the imperfection
+map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from stream.frame import RgbImage
+
+DIVIDER_PX = 2
+_DIVIDER_RGB = (255, 255, 255)
+_CAPTION_HEIGHT = 0.045
+_CAPTION_LEAST_PX = 160
+_MAP_DIM = 0.45
+
+
+class Face(Protocol):
+    """What a view needs of a face: alignment float64 [2, 3] (frame to face pixels), map float32 [512, 512] in
+    [0, 1], fade in [0, 1]."""
+
+    @property
+    def alignment(self) -> npt.NDArray[np.float64]: ...
+    @property
+    def map(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def fade(self) -> float: ...
+
+
+def view_size(view: str, width: int, height: int) -> tuple[int, int]:
+    """Width and height of the view of a frame of this size; both even, as most codecs want them."""
+    if view == "side":
+        width = 2 * width + DIVIDER_PX
+    return width + width % 2, height + height % 2
+
+
+def compose(view: str, raw_rgb_u8: RgbImage, retouched_rgb_u8: RgbImage, faces: Sequence[Face]) -> RgbImage:
+    """The view as uint8 [H', W', 3] RGB, of view_size; raw and retouched are uint8 [H, W, 3] RGB."""
+    if view == "side":
+        picture = _side(raw_rgb_u8, retouched_rgb_u8)
+    elif view == "split":
+        picture = _split(raw_rgb_u8, retouched_rgb_u8)
+    else:
+        picture = map_view(retouched_rgb_u8, faces)
+    height, width = picture.shape[:2]
+    if height % 2 or width % 2:
+        border = cv2.copyMakeBorder(picture, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        picture = np.asarray(border, np.uint8)
+    return picture
+
+
+def _side(raw: RgbImage, retouched: RgbImage) -> RgbImage:
+    height, width = raw.shape[:2]
+    picture = np.empty((height, 2 * width + DIVIDER_PX, 3), np.uint8)
+    picture[:, :width] = raw
+    picture[:, width : width + DIVIDER_PX] = _DIVIDER_RGB
+    picture[:, width + DIVIDER_PX :] = retouched
+    _captions(picture, width, width + DIVIDER_PX)
+    return picture
+
+
+def _split(raw: RgbImage, retouched: RgbImage) -> RgbImage:
+    middle = raw.shape[1] // 2
+    picture = retouched.copy()
+    picture[:, :middle] = raw[:, :middle]
+    left = max(0, middle - DIVIDER_PX // 2)
+    picture[:, left : left + DIVIDER_PX] = _DIVIDER_RGB
+    _captions(picture, middle, middle)
+    return picture
+
+
+def _captions(picture: RgbImage, left_width: int, right_at: int) -> None:
+    """Small words at the lower left of both halves; none where they would be in the way."""
+    if left_width < _CAPTION_LEAST_PX:
+        return
+    size_px = max(12, round(_CAPTION_HEIGHT * min(picture.shape[0], left_width)))
+    caption(picture, "raw", (size_px // 2, picture.shape[0] - size_px // 2), size_px)
+    caption(picture, "retouched", (right_at + size_px // 2, picture.shape[0] - size_px // 2), size_px)
+
+
+def caption(picture: RgbImage, words: str, at: tuple[int, int], size_px: int) -> None:
+    """Write words in place: white on a thin dark edge, `at` the lower left corner (x, y), size_px tall."""
+    face = cv2.FONT_HERSHEY_SIMPLEX
+    thin = max(1, round(size_px / 16))
+    scale = cv2.getFontScaleFromHeight(face, max(6, round(0.7 * size_px)), thin)
+    for colour, thickness in (((20, 20, 20), 3 * thin), ((245, 245, 245), thin)):
+        cv2.putText(picture, words, at, face, scale, colour, thickness, cv2.LINE_AA)
+
+
+def map_view(frame_rgb_u8: RgbImage, faces: Sequence[Face]) -> RgbImage:
+    """The frame in dim gray, the imperfection maps of its faces glowing on it: dark red at 0+, yellow, white
+    at 1."""
+    gray = cv2.cvtColor(frame_rgb_u8, cv2.COLOR_RGB2GRAY)
+    dim = cv2.convertScaleAbs(gray, alpha=_MAP_DIM)
+    picture = np.asarray(cv2.cvtColor(dim, cv2.COLOR_GRAY2RGB), np.uint8)
+    size = (picture.shape[1], picture.shape[0])
+    for face in faces:
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        seen = cv2.warpAffine(face.map * np.float32(face.fade), face.alignment, size, flags=flags)
+        picture = _glow(picture, np.asarray(seen, np.float32))
+    return picture
+
+
+def _glow(picture: RgbImage, strength: npt.NDArray[np.float32]) -> RgbImage:
+    """Add light by strength [H, W]: red first, then green, then blue, as hot iron does."""
+    x, y, width, height = cv2.boundingRect((strength > 1.0 / 255.0).astype(np.uint8))
+    part = strength[y : y + height, x : x + width, None]
+    heat = np.clip(part * np.array([3.0, 3.0, 3.0]) - np.array([0.0, 1.0, 2.0]), 0.0, 1.0)
+    lit = picture[y : y + height, x : x + width].astype(np.float32)
+    cover = np.minimum(1.0, 2.0 * part)
+    glowing = picture.copy()
+    glowing[y : y + height, x : x + width] = np.rint(lit * (1.0 - cover) + 255.0 * heat * cover)
+    return glowing

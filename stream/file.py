@@ -1,0 +1,274 @@
+"""Retouch a video file: source, retoucher and sink put together, with progress, a summary, and a clean end on
+Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from stream.compare import Face, compose, view_size
+from stream.encoding import choose_encoding, composed_picture, format_for, picture_of
+from stream.frame import Box, Frame, RgbImage
+from stream.job import INTERRUPTED, PIPE, FileJob
+from stream.output import OutputError, check_output
+from stream.progress import Progress
+from stream.runner import SLOTS, Counts, Finished, FrameSink, Pipeline
+from stream.sink import Target, VideoSink
+from stream.source import VideoSource
+
+FACE_PX = 512
+LARGE_PIXELS = 6_000_000
+ENCODER_THREADS = 2
+
+
+class LastFrame(Protocol):
+    """What is read of Retoucher.last."""
+
+    @property
+    def faces(self) -> Sequence[Face]: ...
+    @property
+    def stage_ms(self) -> dict[str, float]: ...
+
+
+class FrameRetoucher(Protocol):
+    """What is used of stream.Retoucher; tests bring their own."""
+
+    @property
+    def last(self) -> LastFrame: ...
+    def process(self, frame_rgb_u8: RgbImage, pts_s: float | None = None) -> RgbImage: ...
+
+
+MakeRetoucher = Callable[[], AbstractContextManager[FrameRetoucher]]
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What was done. stage_ms: mean ms a frame of each of the retoucher's stages. interrupted: ended by
+    Ctrl-C."""
+
+    out: str
+    counts: Counts
+    stage_ms: dict[str, float]
+    notes: tuple[str, ...]
+    interrupted: bool
+
+
+class FrameWork:
+    """The middle stage: one frame through the retoucher, and into a view if there is one."""
+
+    def __init__(self, retoucher: FrameRetoucher, view: str | None) -> None:
+        self.retoucher, self._view = retoucher, view
+        self.frames = 0
+        self.with_face = 0
+        self._stage_ms: dict[str, float] = {}
+
+    def __call__(self, frame: Frame) -> Finished:
+        retouched = self.retoucher.process(frame.rgb_u8, frame.pts_s)
+        last = self.retoucher.last
+        self.frames += 1
+        self.with_face += bool(last.faces)
+        for stage, spent_ms in last.stage_ms.items():
+            self._stage_ms[stage] = self._stage_ms.get(stage, 0.0) + spent_ms
+        if self._view is not None:
+            return Finished(frame, compose(self._view, frame.rgb_u8, retouched, last.faces), ())
+        return Finished(frame, retouched, changed_boxes(frame.rgb_u8, retouched, last.faces))
+
+    @property
+    def stage_ms(self) -> dict[str, float]:
+        """Mean ms a frame of each stage."""
+        return {stage: total / max(1, self.frames) for stage, total in self._stage_ms.items()}
+
+
+def changed_boxes(before: RgbImage, after: RgbImage, faces: Sequence[Face]) -> tuple[Box, ...]:
+    """Disjoint boxes outside which the two pictures, uint8 [H, W, 3], are equal: a face changes only its own
+    crop."""
+    boxes = [_face_box(face.alignment, before.shape) for face in faces]
+    tight = [_tightened(before, after, box) for box in boxes if box is not None]
+    return _disjoint([box for box in tight if box is not None])
+
+
+def _face_box(alignment: npt.NDArray[np.float64], shape: tuple[int, ...]) -> Box | None:
+    """The frame pixels under the face crop, or None if they are outside the frame."""
+    corners = np.array([[-1, -1, 1], [FACE_PX, -1, 1], [-1, FACE_PX, 1], [FACE_PX, FACE_PX, 1]], np.float64)
+    inside = corners @ np.asarray(cv2.invertAffineTransform(alignment)).T
+    x0, y0 = (max(0, int(v)) for v in np.floor(inside.min(axis=0)))
+    x1, y1 = np.ceil(inside.max(axis=0)) + 1
+    box = (x0, y0, min(shape[1], int(x1)), min(shape[0], int(y1)))
+    return box if box[0] < box[2] and box[1] < box[3] else None
+
+
+def _tightened(before: RgbImage, after: RgbImage, box: Box) -> Box | None:
+    """The smallest box inside this one that holds all that changed; None if nothing did."""
+    x0, y0, x1, y1 = box
+    changed = cv2.absdiff(before[y0:y1, x0:x1], after[y0:y1, x0:x1])
+    left, top, width, height = cv2.boundingRect(changed.reshape(y1 - y0, -1))
+    if width == 0:
+        return None
+    return x0 + left // 3, y0 + top, x0 + (left + width + 2) // 3, y0 + top + height
+
+
+def _disjoint(boxes: list[Box]) -> tuple[Box, ...]:
+    """Boxes that touch are joined, with room for the chroma grid between those that do not."""
+    kept: list[Box] = []
+    for box in boxes:
+        while near := [other for other in kept if _near(box, other)]:
+            kept = [other for other in kept if other not in near]
+            group = np.array([box, *near])
+            (x0, y0), (x1, y1) = group[:, :2].min(axis=0), group[:, 2:].max(axis=0)
+            box = (int(x0), int(y0), int(x1), int(y1))
+        kept.append(box)
+    return tuple(kept)
+
+
+def _near(box: Box, other: Box, apart: int = 4) -> bool:
+    across = box[0] - apart < other[2] and other[0] - apart < box[2]
+    return across and box[1] - apart < other[3] and other[1] - apart < box[3]
+
+
+def retouch_video(job: FileJob, make_retoucher: MakeRetoucher) -> FileReport:
+    """Run the job. Raises VretouchError with one sentence if it cannot be done; then nothing is left at
+    `out`."""
+    if job.out != PIPE:
+        check_output(job.out, job.source, job.force)
+    elif sys.stdout.isatty():
+        raise OutputError(
+            "standard output is a terminal; send it to a file or another program: vretouch ... | ..."
+        )
+    form = format_for(job.out, job.format)
+    with (
+        VideoSource(job.source, job.span, job.raw) as source,
+        make_retoucher() as retoucher,
+        Interrupts() as asked,
+    ):
+        sink = _open_sink(job, form, source)
+        asked.remove = sink.remove
+        return _run(job, source, retoucher, sink, asked)
+
+
+def _open_sink(job: FileJob, form: str, source: VideoSource) -> VideoSink:
+    info = source.info
+    target = Target(job.out, job.source, job.force, ENCODER_THREADS)
+    if job.view is None:
+        size, picture = (info.width, info.height), picture_of(info)
+    else:
+        upright = size = (info.width, info.height)
+        if info.orientation.turns_cw % 2:
+            upright = (info.height, info.width)
+        size = view_size(job.view, *upright)
+        picture = composed_picture(info, size)
+    encoding = choose_encoding(
+        form, info.native, size, lossless=job.lossless, composed=job.view is not None, info=info
+    )
+    return VideoSink(target, encoding, picture, source)
+
+
+def _run(
+    job: FileJob, source: VideoSource, retoucher: FrameRetoucher, sink: VideoSink, interrupts: Interrupts
+) -> FileReport:
+    work = FrameWork(retoucher, job.view)
+    try:
+        counts = run_frames(source, work, sink, sink.encoding.native, interrupts, quiet=job.quiet)
+        interrupted = interrupts.asked
+        sink.finish(() if interrupted else source.trailing)
+    except BaseException:
+        sink.abandon()
+        raise
+    return FileReport(job.out, counts, work.stage_ms, notes_of(source, sink, interrupted), interrupted)
+
+
+def run_frames(
+    source: VideoSource,
+    work: FrameWork,
+    sink: FrameSink,
+    native: str | None,
+    interrupts: Interrupts,
+    *,
+    quiet: bool = False,
+) -> Counts:
+    """Every frame of the source through the work into the sink, with progress on standard error.
+
+    native: see VideoSource.frames. Raises KeyboardInterrupt if stopped before the first frame was written.
+    """
+    progress = Progress(sys.stderr, source.info.frames, quiet=quiet)
+    # Few very large frames hold as much as many small ones.
+    slots = SLOTS if source.info.width * source.info.height < LARGE_PIXELS else 1
+    try:
+        counts = Pipeline(
+            source.frames(native),
+            work,
+            sink,
+            slots=slots,
+            on_frame=lambda counts: progress.update(counts.frames),
+            stopped=lambda: interrupts.asked,
+        ).run()
+    finally:
+        progress.clear()
+    if interrupts.asked and counts.frames == 0:
+        raise KeyboardInterrupt
+    counts.with_face = work.with_face
+    return counts
+
+
+def notes_of(source: VideoSource, sink: VideoSink, interrupted: bool) -> tuple[str, ...]:
+    """What the user should know beside the figures."""
+    notes = [*sink.notes, *([] if interrupted else source.notes)]
+    if sink.skipped_packets:
+        notes.append(f"{sink.skipped_packets} packets beside the video had no usable time and were left out")
+    return tuple(notes)
+
+
+class Interrupts:
+    """While inside, the first Ctrl-C (or SIGTERM) sets `asked`; the second ends the process at once after
+    `remove`.
+
+    Signals reach only the main thread; in another this does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.remove: Callable[[], None] = lambda: None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def _on_signal(self, *_: Any) -> None:
+        if self.asked:
+            self.remove()
+            # Threads may be inside the encoder, which must not be closed under them.
+            os._exit(INTERRUPTED)
+        self.asked = True
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def report_lines(report: FileReport) -> list[str]:
+    """The summary for the user: a line for what was done, then one for each thing to know."""
+    counts, ms = report.counts, report.stage_ms
+    what = "stopped early, playable" if report.interrupted else "done"
+    named = "standard output" if report.out == PIPE else report.out
+    faces = f"face in {counts.with_face}" if counts.with_face else "no face"
+    lines = [
+        f"{named}: {what}, {counts.frames} frames, {faces}, {counts.fps:.1f} frames/s",
+        f"ms a frame: decode {counts.mean_ms('decode'):.1f}, retouch {counts.mean_ms('retouch'):.1f}"
+        f" ({', '.join(f'{stage} {ms[stage]:.1f}' for stage in ms if stage != 'total')}),"
+        f" encode {counts.mean_ms('encode'):.1f}",
+    ]
+    if counts.frames and not counts.with_face:
+        lines.append(f"no face found in {counts.frames} frames: they passed through untouched")
+    return lines + list(report.notes)

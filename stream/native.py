@@ -1,0 +1,77 @@
+"""The decoder's own frames: their planes as arrays, their planar format, their RGB. Works on av's frames by
+duck typing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stream.frame import ColourTags
+from stream.planes import LAYOUTS, matrix_of
+
+# Formats whose samples are those of another by a different name; gray gains chroma planes that say nothing.
+_SAME_SAMPLES = {
+    "yuvj420p": "yuv420p",
+    "yuvj422p": "yuv422p",
+    "yuvj444p": "yuv444p",
+    "gray": "yuv420p",
+    "gray10le": "yuv420p10le",
+}
+
+
+def native_format(native: Any) -> str | None:
+    """The planar format (a key of LAYOUTS) in which a frame's samples are kept; None for RGB and palettes."""
+    name = native.format.name
+    if name in LAYOUTS:
+        return str(name)
+    if name in _SAME_SAMPLES:
+        return _SAME_SAMPLES[name]
+    components = native.format.components
+    if native.format.is_rgb or native.format.has_palette or len(components) == 0:
+        return None
+    if len(components) < 3:
+        return "yuv420p" if components[0].bits <= 8 else "yuv420p10le"
+    wide, high = components[1].width < native.width, components[1].height < native.height
+    layout = "420" if high else "422" if wide else "444"
+    return f"yuv{layout}p" if components[0].bits <= 8 else f"yuv{layout}p10le"
+
+
+def as_planar(native: Any, tags: ColourTags) -> Any:
+    """The same samples in a format of LAYOUTS; formats that differ by name only are not converted."""
+    name = native.format.name
+    if name in LAYOUTS:
+        return native
+    if name not in _SAME_SAMPLES:
+        return native.reformat(format=native_format(native), threads=1)
+    renamed = type(native)(native.width, native.height, _SAME_SAMPLES[name])
+    given, taken = plane_arrays(native), plane_arrays(renamed)
+    for index, plane in enumerate(taken):
+        if index < len(given):
+            np.copyto(plane, given[index])
+        else:
+            plane[:] = 1 << (LAYOUTS[renamed.format.name].bits - 1)
+    renamed.colorspace, renamed.color_range = tags.matrix, tags.range
+    return renamed
+
+
+def plane_arrays(native: Any) -> list[npt.NDArray[Any]]:
+    """Writable views [h, w] of a planar frame's planes, uint8 or uint16, padding left out."""
+    views = []
+    for plane, component in zip(native.planes, native.format.components, strict=False):
+        dtype = np.dtype(np.uint8 if component.bits <= 8 else np.uint16)
+        rows = np.frombuffer(plane, dtype).reshape(-1, plane.line_size // dtype.itemsize)
+        views.append(rows[: plane.height, : plane.width])
+    return views
+
+
+def rgb_of(native: Any, tags: ColourTags) -> npt.NDArray[np.uint8]:
+    """uint8 [h, w, 3] RGB, stored orientation; a view of a frame of its own."""
+    if native.format.name != "rgb24":
+        matrix = None if native_format(native) is None else matrix_of(tags, native.height)
+        native = native.reformat(
+            format="rgb24", src_colorspace=matrix, src_color_range=tags.range or None, threads=1
+        )
+    rows = np.frombuffer(native.planes[0], np.uint8).reshape(-1, native.planes[0].line_size)
+    return rows[:, : 3 * native.width].reshape(native.height, native.width, 3)

@@ -1,0 +1,98 @@
+"""Where a result goes: written under a temporary name beside its place, and put there only when it is
+whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from stream.errors import VretouchError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class OutputError(VretouchError):
+    """An output that may not or cannot be written."""
+
+
+def check_output(out: str, source: str | None, force: bool) -> None:
+    """Raise OutputError unless `out` may be written: not the input, not there already (or force), in a folder
+    that is there and writable."""
+    path = Path(out)
+    if source is not None and _same(path, source):
+        raise OutputError(f"{out} is the input itself; name another output")
+    if path.is_dir():
+        raise OutputError(f"{out} is a folder; name a file in it")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{out} is not an ordinary file; use - to write to a pipe")
+    if path.exists() and not force:
+        raise OutputError(f"{out} is there already; add --force to write over it")
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(f"there is no folder {folder}; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"the folder {folder} cannot be written; choose another one")
+
+
+def _same(path: Path, source: str) -> bool:
+    try:
+        return path.samefile(source)
+    except OSError:
+        return False
+
+
+class OutputFile:
+    """A file being made. Write to `part`; then `commit` puts it in its place, `discard` leaves nothing."""
+
+    def __init__(self, out: str, source: str | None = None, force: bool = False) -> None:
+        check_output(out, source, force)
+        self.path = Path(out)
+        self._force = force
+        try:
+            handle, part = tempfile.mkstemp(
+                prefix=f".{self.path.stem}.", suffix=".part", dir=self.path.parent
+            )
+        except OSError as error:
+            raise write_error(error, out) from error
+        os.close(handle)
+        self.part = Path(part)
+
+    def commit(self) -> None:
+        """Put the whole file in its place, in one step."""
+        if self.path.exists() and not self._force:
+            self.discard()
+            raise OutputError(f"{self.path} appeared while it was being made; add --force to write over it")
+        try:
+            self.part.chmod(self._mode())
+            self.part.replace(self.path)
+        except OSError as error:
+            self.discard()
+            raise write_error(error, str(self.path)) from error
+
+    def _mode(self) -> int:
+        """The rights of the file written over, or those a new file gets."""
+        if self.path.exists():
+            return self.path.stat().st_mode & 0o777
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        self.part.unlink(missing_ok=True)
+
+
+def write_error(error: BaseException, out: str, done: str = "") -> OutputError:
+    """One sentence for an error while writing `out`; `done` says how far it got."""
+    code = getattr(error, "errno", None)
+    folder = Path(out).parent
+    if code in _NO_ROOM:
+        return OutputError(f"there is no room left in {folder}{done}; free some space or write elsewhere")
+    if code == errno.EPIPE:
+        return OutputError(f"whoever read {out} closed it{done}; nothing more can be written")
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return OutputError(f"the folder {folder} cannot be written; choose another one")
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return OutputError(f"{out} cannot be written{done} ({said}); check the disk and the name")
