@@ -40,6 +40,7 @@ def card(network: VRetouchEr, path: Path, parity: Parity) -> dict[str, object]:
         "delta": network.config.delta,
         "parity_levels": parity.residual_levels,
         "parity_frames": parity.frames,
+        "parity_largest_residual_levels": parity.largest_levels,
     }
 
 

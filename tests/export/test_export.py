@@ -44,6 +44,7 @@ def test_the_file_equals_the_network_over_two_rings_and_one(exported: tuple[Path
     assert parity.frames == 2 * PRESETS["tiny"].delta + 1
     assert parity.residual_levels < 0.01
     assert parity.map < 1e-4
+    assert parity.largest_levels > 1
 
 
 def test_another_networks_file_is_refused(exported: tuple[Path, dict[str, object]]) -> None:
