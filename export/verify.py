@@ -104,7 +104,7 @@ def verify(network: VRetouchEr, path: Path, face_px: int, levels: float = 0.05) 
     """
     parity = measure_parity(network, path, face_px)
     if parity.largest_levels == 0.0:
-        raise ParityError(f"{path} changes nothing on spotted skin: the network is untrained; train it first.")
+        raise ParityError(f"{path} changes nothing on spotted skin: it is untrained; train it first.")
     if not parity.residual_levels <= levels:
         raise ParityError(
             f"{path} differs from the network by {parity.residual_levels:.3g} levels over {parity.frames} "

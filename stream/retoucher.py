@@ -37,8 +37,8 @@ class FaceResult:
 
     id: stable while the face is followed. box_px: float32 [4], x0, y0, x1, y1 in frame pixels. landmarks_px:
     float32 [468, 2] in frame pixels. alignment: float64 [2, 3], frame to face pixels. map: float32 [512, 512]
-    in [0, 1], the imperfection map in face pixels. fade: [0, 1], how much of the effect is applied.
-    changed_px: x0, y0, x1, y1 (the last two exclusive), the part of the frame outside which this face changed
+    in [0, 1], the imperfection map in face pixels, 0 off the skin. fade: [0, 1], how much of the effect
+    is applied. changed_px: x0, y0, x1, y1 (the last two exclusive), the part of the frame outside which this face changed
     nothing; None where it changed nothing at all.
     """
 
@@ -162,9 +162,9 @@ class Retoucher:
             crop_face(frame, track.alignment, self._face_u8)
         with stages.running("step"):
             residual, seen = self.engine.step(self._face_u8, self._state_of(track))
-            imperfections = seen.copy()
         with stages.running("composite"):
             guard = skin_guard(track.face_landmarks_px)
+            imperfections = np.multiply(seen, guard, dtype=np.float32) / np.float32(255)
             amount = self._strength * track.fade
             changed = add_residual(retouched, residual, guard, track.alignment, amount)
         return FaceResult(
