@@ -35,11 +35,11 @@ _CUT_CORRELATION = 0.55
 class FaceResult:
     """One retouched face of the last frame.
 
-    id: stable while the face is followed. box_px: float32 [4], x0, y0, x1, y1 in frame pixels. landmarks_px:
-    float32 [468, 2] in frame pixels. alignment: float64 [2, 3], frame to face pixels. map: float32 [512, 512]
-    in [0, 1], the imperfection map in face pixels, 0 off the skin. fade: [0, 1], how much of the effect
-    is applied. changed_px: x0, y0, x1, y1 (the last two exclusive), the part of the frame outside which this face changed
-    nothing; None where it changed nothing at all.
+    id: stable while the face is followed. box_px: float32 [4], x0, y0, x1, y1 in frame pixels.
+    landmarks_px: float32 [468, 2] in frame pixels. alignment: float64 [2, 3], frame to face pixels. map:
+    float32 [512, 512] in [0, 1], the imperfection map in face pixels, 0 off the skin. fade: [0, 1], how
+    much of the effect is applied. changed_px: x0, y0, x1, y1 (the last two exclusive), the part of the
+    frame outside which this face changed nothing; None where it changed nothing at all.
     """
 
     id: int
