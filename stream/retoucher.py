@@ -164,7 +164,7 @@ class Retoucher:
             residual, seen = self.engine.step(self._face_u8, self._state_of(track))
         with stages.running("composite"):
             guard = skin_guard(track.face_landmarks_px)
-            imperfections = np.multiply(seen, guard, dtype=np.float32) / np.float32(255)
+            imperfections = seen * (guard.astype(np.float32) / np.float32(255))
             amount = self._strength * track.fade
             changed = add_residual(retouched, residual, guard, track.alignment, amount)
         return FaceResult(
