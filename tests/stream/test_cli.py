@@ -22,6 +22,14 @@ from tests.stream.media import Clip, FakeRetoucher, drawn, make_video, planes_of
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(autouse=True)
+def heeded_ctrl_c():
+    """A test run started in the background inherits an ignored SIGINT, and so do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def run(capsys, *argv: object, fake: FakeRetoucher | None = None) -> tuple[int, str]:
     """Exit code and standard error of `vretouch ...`; nothing goes to standard output."""
     retoucher = fake or FakeRetoucher()
