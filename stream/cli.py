@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FAILED = 2
 BUG = 1
+MAX_S = 1e9
+_VIDEO_OPTIONS = ("start", "duration", "format", "size")
 
 
 class UsageError(VretouchError):
@@ -33,7 +35,10 @@ def seconds(text: str) -> float:
     parts = text.split(":")
     if len(parts) > 3 or not all(re.fullmatch(r"\d+(\.\d*)?", part) for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is no time; write seconds (12.5) or hh:mm:ss (0:01:30)")
-    return math.fsum(float(part) * 60**power for power, part in enumerate(reversed(parts)))
+    value = math.fsum(float(part) * 60**power for power, part in enumerate(reversed(parts)))
+    if value > MAX_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is longer than any video; write seconds or hh:mm:ss")
+    return value
 
 
 def strength(text: str) -> float:
@@ -241,9 +246,14 @@ def _check_file_options(options: argparse.Namespace) -> None:
         raise UsageError("--fps and --pix-fmt describe raw video, which needs --size WIDTHxHEIGHT too")
     if options.duration is not None and options.duration <= 0.0:
         raise UsageError("--duration 0 leaves nothing; give a time above 0")
-    if PIPE not in (options.source, options.out) or not is_image(options.source):
+    if "" in (options.source, options.out):
+        raise UsageError("a name is empty; give IN and OUT a name each")
+    if not is_image(options.source):
         return
-    raise UsageError("an image cannot go through a pipe; name a file for it")
+    if PIPE in (options.source, options.out):
+        raise UsageError("an image cannot go through a pipe; name a file for it")
+    if given := [f"--{name}" for name in _VIDEO_OPTIONS if getattr(options, name)]:
+        raise UsageError(f"{given[0]} is for videos, and {options.source} is an image; leave it out")
 
 
 def file_job(options: argparse.Namespace) -> FileJob:

@@ -6,6 +6,7 @@ motion.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -38,6 +39,7 @@ from stream.source import VideoSource
 
 WIDTH, HEIGHT, FPS, SECONDS = 960, 720, 30, 6
 ASSET = "astronaut-raw.png"
+STILL = "compare.png"
 _TAGS = ColourTags(1, 1, 1, 1)
 _HEAD_PX = (545.0, 330.0)
 """Middle of the head in the asset."""
@@ -201,7 +203,11 @@ def _folder(out_dir: str) -> Path:
 
 
 def _demo_video(source: str, folder: Path, make_retoucher: MakeRetoucher) -> FileReport:
-    with VideoSource(source) as video, make_retoucher() as retoucher, Interrupts() as interrupts:
+    with (
+        Interrupts() as interrupts,
+        interrupts.opened(lambda: VideoSource(source, stopped=lambda: interrupts.asked)) as video,
+        make_retoucher() as retoucher,
+    ):
         both = _open_both(source, folder, video)
         work = _DemoWork(retoucher)
         try:
@@ -211,8 +217,11 @@ def _demo_video(source: str, folder: Path, make_retoucher: MakeRetoucher) -> Fil
         except BaseException:
             both.abandon()
             raise
-        if work.still is not None:
-            _save(work.still, folder / "compare.png")
+        if work.still is None:
+            # That of an earlier run shows something else.
+            (folder / STILL).unlink(missing_ok=True)
+        else:
+            _save(work.still, folder / STILL)
         out = str(folder / "retouched.mp4")
         return FileReport(
             out, counts, work.stage_ms, notes_of(video, both.retouched, interrupted), interrupted
@@ -258,13 +267,14 @@ def _demo_still(source: str, folder: Path, make_retoucher: MakeRetoucher) -> int
 
 
 def _say_next(folder: Path, source: str) -> None:
-    print(f"\nLook at   {folder / 'compare.mp4'}   and   {folder / 'compare.png'}")
+    made = [str(path) for path in (folder / "compare.mp4", folder / STILL) if path.exists()]
+    print(f"\nLook at   {'   and   '.join(made)}")
     print("Try next")
     print("  make demo IN=path/to/video.mp4                   the same with your own file")
     print(
         "  vretouch file IN OUT --compare split             before and after in one picture, video or image"
     )
-    print(f"  vretouch file {source} OUT.mp4 --strength 0.5")
+    print(f"  vretouch file {shlex.quote(source)} OUT.mp4 --strength 0.5")
     print("  vretouch doctor                                  what this machine has and what is missing")
 
 

@@ -24,6 +24,31 @@ CODECS = {
     "yuv4mpegpipe": RAW,
 }
 PIPE_FORMAT = "nut"
+MAX_H264_PX = 16_384
+# QuickTime's own language codes are a mixture of ISO 639-2/T, 639-2/B and neither (QuickTime File Format,
+# language code values); what is missing here is the same in all of them, or not known to QuickTime.
+_QUICKTIME = {
+    "deu": "ger",
+    "nld": "dut",
+    "zho": "chi",
+    "ell": "gre",
+    "fas": "per",
+    "hye": "arm",
+    "isl": "ice",
+    "kat": "geo",
+    "mkd": "mac",
+    "msa": "may",
+    "mya": "bur",
+    "sqi": "alb",
+    "bod": "tib",
+    "cym": "wel",
+    "eus": "baq",
+    "fre": "fra",
+    "cze": "ces",
+    "rum": "ron",
+    "slo": "slk",
+    "swe": "sve",
+}
 CRF = 18
 _LOSSY = {
     H264: {"preset": "veryfast", "crf": str(CRF)},
@@ -83,6 +108,11 @@ def choose_encoding(
     RGB.
     """
     codec = CODECS[format]
+    if codec == H264 and max(size) > MAX_H264_PX:
+        raise OutputError(
+            f"the output would be {size[0]}x{size[1]}, and H.264 here ends at {MAX_H264_PX} pixels a side; "
+            "name the output .webm, or give a smaller video"
+        )
     if native is None or composed:
         pix_fmt, kept = _rgb_pix_fmt(codec, native, lossless), None
         codec = H264_RGB if pix_fmt == "rgb24" and codec == H264 else codec
@@ -145,17 +175,29 @@ class Picture:
 
 
 def picture_of(info: VideoInfo) -> Picture:
-    """The source's own picture, for frames that keep its planes."""
+    """The source's own picture, for frames that keep its planes. What was RGB is tagged as the YUV it
+    becomes."""
+    tags = info.tags if info.native is not None else _written_tags(info, info.height)
     matrix = None if info.display_matrix is None else [int(v) for v in info.display_matrix]
     return Picture(
-        info.width, info.height, info.time_base, info.rate, info.tags, info.aspect, matrix, info.interlaced
+        info.width, info.height, info.time_base, info.rate, tags, info.aspect, matrix, info.interlaced
     )
 
 
 def composed_picture(info: VideoInfo, size: tuple[int, int]) -> Picture:
     """An upright picture made from the source's frames in RGB; its colours are tagged as they are written."""
-    tags = ColourTags(matrix_of(info.tags, size[1]), LIMITED, info.tags.primaries, info.tags.transfer)
+    tags = _written_tags(info, size[1])
     aspect = info.aspect
     if aspect is not None and info.orientation.turns_cw % 2:
         aspect = 1 / aspect
     return Picture(size[0], size[1], info.time_base, info.rate, tags, aspect)
+
+
+def _written_tags(info: VideoInfo, lines: int) -> ColourTags:
+    """The tags of YUV that is made from RGB."""
+    return ColourTags(matrix_of(info.tags, lines), LIMITED, info.tags.primaries, info.tags.transfer)
+
+
+def language_for(format: str, language: str) -> str:
+    """The code (ISO 639-2) under which the container knows a language."""
+    return _QUICKTIME.get(language, language) if format == "mov" else language

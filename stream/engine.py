@@ -19,6 +19,7 @@ from stream.errors import EngineError, OptionError, WeightsError
 PRESETS = ("live", "studio", "paper")
 ENGINES = ("auto", "onnx-cpu", "torch-cpu")
 MAX_DEFAULT_THREADS = 4
+MAX_THREADS = 256
 
 # What an engine remembers of one face between two steps; made, read and changed by that engine alone.
 EngineState = Any
@@ -62,8 +63,10 @@ def load_engine(name: str = "auto", preset: str = "live", threads: int | None = 
     if name not in ENGINES:
         raise EngineError(f"there is no engine {name!r}; choose one of {', '.join(ENGINES)}")
     count = default_threads() if threads is None else threads
-    if count < 1:
-        raise OptionError(f"threads must be 1 or more, not {threads}; leave it out for the default")
+    if not 1 <= count <= MAX_THREADS:
+        raise OptionError(
+            f"threads must be from 1 to {MAX_THREADS}, not {threads}; leave it out for the default"
+        )
     if name == "torch-cpu":
         if not has_torch():
             raise EngineError(

@@ -23,5 +23,9 @@ class WeightsError(VretouchError):
     """Weights that are missing, corrupt, or not the ones their hash names."""
 
 
+class SourceError(VretouchError):
+    """An input that cannot be read, is no video, or is of a kind that would be damaged by processing."""
+
+
 class FaceModelError(VretouchError):
     """The face detector or face mesh cannot be started or speaks another version's language."""

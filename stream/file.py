@@ -18,13 +18,15 @@ import numpy.typing as npt
 
 from stream.compare import Face, compose, view_size
 from stream.encoding import choose_encoding, composed_picture, format_for, picture_of
+from stream.errors import SourceError
 from stream.frame import Box, Frame, RgbImage
 from stream.job import INTERRUPTED, PIPE, FileJob
-from stream.output import OutputError, check_output
+from stream.output import STANDARD_OUTPUT, check_output
 from stream.progress import Progress
 from stream.runner import SLOTS, Counts, Finished, FrameSink, Pipeline
 from stream.sink import Target, VideoSink
 from stream.source import VideoSource
+from stream.standard import check_standard_output
 
 FACE_PX = 512
 LARGE_PIXELS = 6_000_000
@@ -140,15 +142,13 @@ def retouch_video(job: FileJob, make_retoucher: MakeRetoucher) -> FileReport:
     `out`."""
     if job.out != PIPE:
         check_output(job.out, job.source, job.force)
-    elif sys.stdout.isatty():
-        raise OutputError(
-            "standard output is a terminal; send it to a file or another program: vretouch ... | ..."
-        )
+    else:
+        check_standard_output()
     form = format_for(job.out, job.format)
     with (
-        VideoSource(job.source, job.span, job.raw) as source,
-        make_retoucher() as retoucher,
         Interrupts() as asked,
+        asked.opened(lambda: VideoSource(job.source, job.span, job.raw, lambda: asked.asked)) as source,
+        make_retoucher() as retoucher,
     ):
         sink = _open_sink(job, form, source)
         asked.remove = sink.remove
@@ -245,6 +245,15 @@ class Interrupts:
                 self._before[number] = signal.signal(number, self._on_signal)
         return self
 
+    def opened(self, open_source: Callable[[], VideoSource]) -> VideoSource:
+        """The source; KeyboardInterrupt where it could not be opened because it was not waited for."""
+        try:
+            return open_source()
+        except SourceError:
+            if self.asked:
+                raise KeyboardInterrupt from None
+            raise
+
     def _on_signal(self, *_: Any) -> None:
         if self.asked:
             self.remove()
@@ -261,14 +270,17 @@ def report_lines(report: FileReport) -> list[str]:
     """The summary for the user: a line for what was done, then one for each thing to know."""
     counts, ms = report.counts, report.stage_ms
     what = "stopped early, playable" if report.interrupted else "done"
-    named = "standard output" if report.out == PIPE else report.out
+    named = STANDARD_OUTPUT if report.out == PIPE else report.out
+    frames = f"{counts.frames} frame{'s' * (counts.frames != 1)}"
     faces = f"face in {counts.with_face}" if counts.with_face else "no face"
     lines = [
-        f"{named}: {what}, {counts.frames} frames, {faces}, {counts.fps:.1f} frames/s",
+        f"{named}: {what}, {frames}, {faces}, {counts.fps:.1f} frames/s",
         f"ms a frame: decode {counts.mean_ms('decode'):.1f}, retouch {counts.mean_ms('retouch'):.1f}"
         f" ({', '.join(f'{stage} {ms[stage]:.1f}' for stage in ms if stage != 'total')}),"
         f" encode {counts.mean_ms('encode'):.1f}",
     ]
     if counts.frames and not counts.with_face:
-        lines.append(f"no face found in {counts.frames} frames: they passed through untouched")
+        lines.append(
+            f"no face found in {frames}: {'they' if counts.frames > 1 else 'it'} passed through untouched"
+        )
     return lines + list(report.notes)

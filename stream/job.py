@@ -28,6 +28,9 @@ class RawVideo:
     fps: Fraction = Fraction(30)
     pix_fmt: str = "yuv420p"
 
+    def __str__(self) -> str:
+        return f"{self.size[0]}x{self.size[1]} {self.pix_fmt}"
+
 
 @dataclass(frozen=True)
 class Span:

@@ -1,5 +1,5 @@
-"""The decoder's own frames: their planes as arrays, their planar format, their RGB. Works on av's frames by
-duck typing."""
+"""The decoder's own frames: their tags, their planes as arrays, their planar format, their RGB. Works on
+av's frames by duck typing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stream.errors import SourceError
 from stream.frame import ColourTags
-from stream.planes import LAYOUTS, matrix_of
+from stream.planes import FULL, LAYOUTS, known_matrix, matrix_of
+
+HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+MAX_BITS = 10
+_LIMITED_WHEN_UNSAID = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mpeg2video")
 
 # Formats whose samples are those of another by a different name; gray gains chroma planes that say nothing.
 _SAME_SAMPLES = {
@@ -36,6 +41,38 @@ def native_format(native: Any) -> str | None:
     wide, high = components[1].width < native.width, components[1].height < native.height
     layout = "420" if high else "422" if wide else "444"
     return f"yuv{layout}p" if components[0].bits <= 8 else f"yuv{layout}p10le"
+
+
+def tags_of(native: Any, codec: str) -> ColourTags:
+    """What the frame says of its colours, with the range that its format or codec stands for."""
+    said = ColourTags(
+        int(native.colorspace), int(native.color_range), int(native.color_primaries), int(native.color_trc)
+    )
+    full = native.format.name.startswith("yuvj")
+    if native.format.name.startswith("gray") and said.range == 0:
+        full = codec not in _LIMITED_WHEN_UNSAID
+    return ColourTags(said.matrix, FULL, said.primaries, said.transfer) if full else said
+
+
+def refuse(label: str, native: Any, tags: ColourTags) -> None:
+    """Raise SourceError for a frame of `label` that would be damaged: HDR, too many bits, unknown
+    colours."""
+    kind = HDR_TRANSFERS.get(tags.transfer)
+    if kind:
+        raise SourceError(
+            f"{label} is HDR ({kind}), which would be damaged; convert it to SDR (BT.709) first"
+        )
+    bits = max((c.bits for c in native.format.components), default=0)
+    rgb = native_format(native) is None
+    if bits > MAX_BITS or (bits > 8 and rgb):
+        raise SourceError(
+            f"{label} has {bits} bits a sample ({native.format.name}), which would be damaged; "
+            f"convert it to {'8' if rgb else '8 or 10'} bits first"
+        )
+    if not rgb and not known_matrix(tags.matrix):
+        raise SourceError(
+            f"{label} has colour matrix {tags.matrix} (H.273), which is not known here; convert it to BT.709"
+        )
 
 
 def as_planar(native: Any, tags: ColourTags) -> Any:

@@ -11,6 +11,9 @@ from pathlib import Path
 from stream.errors import VretouchError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_STEM_CHARACTERS = 40
+"""So many of the name stand in the temporary one, which must not grow longer than names may be."""
+STANDARD_OUTPUT = "standard output"
 
 
 class OutputError(VretouchError):
@@ -20,7 +23,13 @@ class OutputError(VretouchError):
 def check_output(out: str, source: str | None, force: bool) -> None:
     """Raise OutputError unless `out` may be written: not the input, not there already (or force), in a folder
     that is there and writable."""
-    path = Path(out)
+    try:
+        _check_place(Path(out), out, source, force)
+    except OSError as error:
+        raise write_error(error, out) from error
+
+
+def _check_place(path: Path, out: str, source: str | None, force: bool) -> None:
     if source is not None and _same(path, source):
         raise OutputError(f"{out} is the input itself; name another output")
     if path.is_dir():
@@ -52,7 +61,7 @@ class OutputFile:
         self._force = force
         try:
             handle, part = tempfile.mkstemp(
-                prefix=f".{self.path.stem}.", suffix=".part", dir=self.path.parent
+                prefix=f".{self.path.stem[:_STEM_CHARACTERS]}.", suffix=".part", dir=self.path.parent
             )
         except OSError as error:
             raise write_error(error, out) from error
@@ -89,7 +98,8 @@ def write_error(error: BaseException, out: str, done: str = "") -> OutputError:
     code = getattr(error, "errno", None)
     folder = Path(out).parent
     if code in _NO_ROOM:
-        return OutputError(f"there is no room left in {folder}{done}; free some space or write elsewhere")
+        place = f"behind {out}" if out == STANDARD_OUTPUT else f"in {folder}"
+        return OutputError(f"there is no room left {place}{done}; free some space or write elsewhere")
     if code == errno.EPIPE:
         return OutputError(f"whoever read {out} closed it{done}; nothing more can be written")
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from types import TracebackType
 from typing import Self
 
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from stream.composite import Box, add_residual, skin_guard
 from stream.crop import FACE_PX, crop_face
 from stream.engine import Engine, EngineState, check_preset, load_engine
-from stream.errors import FrameError, OptionError, VretouchError
+from stream.errors import EngineError, FrameError, OptionError, VretouchError
 from stream.face import FaceFinder, FaceModels
 from stream.track import Track, Tracker
 
@@ -26,6 +27,7 @@ MAX_GAP_S = 0.5
 MIN_STEP_S = 1e-3
 STAGES = ("locate", "align", "crop", "step", "composite", "total")
 
+_NUMBERS = (int, float, np.integer, np.floating, Fraction)
 _THUMB_SIZE = (32, 18)
 _CUT_LEVELS = 18.0
 _CUT_CORRELATION = 0.55
@@ -90,10 +92,12 @@ class Retoucher:
         finder: FaceFinder | None = None,
     ) -> None:
         self.strength = strength
-        if isinstance(max_faces, bool) or not isinstance(max_faces, int) or max_faces < 1:
+        if isinstance(max_faces, bool) or not isinstance(max_faces, (int, np.integer)) or max_faces < 1:
             raise OptionError(f"max_faces must be a whole number of 1 or more, not {max_faces!r}")
         check_preset(preset)
-        self.engine: Engine = load_engine(engine, preset) if isinstance(engine, str) else engine
+        self.engine: Engine = (
+            load_engine(engine, preset) if isinstance(engine, str) else _checked_engine(engine)
+        )
         self._own_finder = FaceModels() if finder is None else None
         used = finder if finder is not None else self._own_finder
         assert used is not None
@@ -109,7 +113,7 @@ class Retoucher:
 
     @strength.setter
     def strength(self, value: float) -> None:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
+        if isinstance(value, bool) or not isinstance(value, _NUMBERS) or not 0.0 <= value <= 1.0:
             raise OptionError(f"strength must be a number from 0 to 1, not {value!r}")
         self._strength = float(value)
 
@@ -205,8 +209,10 @@ class Retoucher:
         return before is not None and (size != frame.shape or is_cut(before, self._thumb))
 
     def _elapsed(self, pts_s: float | None) -> float:
-        if pts_s is not None and not math.isfinite(pts_s):
-            raise FrameError(f"pts_s must be a time in seconds, not {pts_s}; leave it out if it is not known")
+        if pts_s is not None and not (isinstance(pts_s, _NUMBERS) and math.isfinite(pts_s)):
+            raise FrameError(
+                f"pts_s must be a time in seconds, not {pts_s!r}; leave it out if it is not known"
+            )
         before, self._pts_s = self._pts_s, pts_s
         return NOMINAL_FRAME_S if pts_s is None or before is None else pts_s - before
 
@@ -243,6 +249,15 @@ class _Stopwatch:
         """Milliseconds by stage, with the total since began_ns."""
         self._ns["total"] = time.perf_counter_ns() - began_ns
         return {stage: ns / 1e6 for stage, ns in self._ns.items()}
+
+
+def _checked_engine(engine: Engine) -> Engine:
+    """The engine, after a look at whether it is one."""
+    if not all(callable(getattr(engine, name, None)) for name in ("new_state", "step")):
+        raise EngineError(
+            f"engine must be a name or a loaded engine, not {type(engine).__name__}; leave it out for 'auto'"
+        )
+    return engine
 
 
 def _checked(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -15,11 +15,11 @@ import av.error
 import cv2
 import numpy as np
 
-from stream.encoding import H264, H264_RGB, VP9, Encoding, Picture
+from stream.encoding import H264, H264_RGB, VP9, Encoding, Picture, language_for
 from stream.frame import Box, ColourTags, Frame, RgbImage
 from stream.job import PIPE
 from stream.native import plane_arrays
-from stream.output import OutputFile, write_error
+from stream.output import STANDARD_OUTPUT, OutputFile, write_error
 from stream.planes import FULL, LAYOUTS, LIMITED, add_residual_to_planes, matrix_of, rgb_to_yuv
 from stream.source import VideoSource
 
@@ -32,32 +32,9 @@ _STALE_TAGS = (
     "MINOR_VERSION",
     "COMPATIBLE_BRANDS",
     "ENCODER",
+    "ALPHA_MODE",
 )
 _AUDIO_CODECS = {"webm": "libopus", "mpegts": "aac", "mp4": "aac", "mov": "aac", "matroska": "libopus"}
-_BIBLIOGRAPHIC = dict(
-    pair.split(":")
-    for pair in [
-        "deu:ger",
-        "fra:fre",
-        "nld:dut",
-        "zho:chi",
-        "ces:cze",
-        "ell:gre",
-        "fas:per",
-        "hye:arm",
-        "isl:ice",
-        "kat:geo",
-        "mkd:mac",
-        "msa:may",
-        "mya:bur",
-        "ron:rum",
-        "slk:slo",
-        "sqi:alb",
-        "bod:tib",
-        "cym:wel",
-        "eus:baq",
-    ]
-)
 _NO_COMPANIONS = ("rawvideo", "yuv4mpegpipe")
 MAX_THREADS = 4
 
@@ -95,7 +72,7 @@ class VideoSink:
         self.frames = 0
         self.skipped_packets = 0
         self._durations: dict[int, int] = {}
-        self._name = "standard output" if target.out == PIPE else target.out
+        self._name = STANDARD_OUTPUT if target.out == PIPE else target.out
         self._file = None if target.out == PIPE else OutputFile(target.out, target.source, target.force)
         try:
             self._container = self._open()
@@ -120,8 +97,10 @@ class VideoSink:
 
     def _add_video(self, threads: int) -> Any:
         picture, encoding = self.picture, self.encoding
+        # YUV4MPEG2 has no times, and takes the clock's tick for the length of a frame.
+        tick = 1 / picture.rate if encoding.format == "yuv4mpegpipe" else picture.time_base
         stream: Any = self._container.add_stream(
-            encoding.codec, rate=picture.rate, options=dict(encoding.options), time_base=picture.time_base
+            encoding.codec, rate=picture.rate, options=dict(encoding.options), time_base=tick
         )
         stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, encoding.pix_fmt
         context = stream.codec_context
@@ -157,17 +136,13 @@ class VideoSink:
                 continue
             track = self._add_companion(stream)
             if track is not None:
-                track.out.metadata.update(self._said_of(stream))
+                tags = _fresh(stream.metadata)
+                if "language" in tags:
+                    tags["language"] = language_for(self.encoding.format, tags["language"])
+                track.out.metadata.update(tags)
                 track.out.disposition = stream.disposition
                 tracks[stream.index] = track
         return tracks
-
-    def _said_of(self, stream: Any) -> dict[str, str]:
-        """The stream's tags; QuickTime knows languages by their older, bibliographic codes (ISO 639-2/B)."""
-        tags = _fresh(stream.metadata)
-        if self.encoding.format == "mov" and "language" in tags:
-            tags["language"] = _BIBLIOGRAPHIC.get(tags["language"], tags["language"])
-        return tags
 
     def _add_companion(self, stream: Any) -> _Track | None:
         """Copy the stream if the container holds its like, else encode it anew if it is audio, else say

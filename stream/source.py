@@ -4,10 +4,9 @@ adapter."""
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -19,38 +18,44 @@ import av.error
 import numpy as np
 from av.container import InputContainer
 
-from stream.errors import VretouchError
-from stream.frame import ColourTags, Frame, Orientation, VideoInfo, orientation_from_matrix
+from stream.errors import SourceError
+from stream.frame import Frame, Orientation, VideoInfo, orientation_from_matrix
 from stream.job import PIPE, RawVideo, Span
-from stream.native import as_planar, native_format, rgb_of
-from stream.planes import FULL, known_matrix
+from stream.native import as_planar, native_format, refuse, rgb_of, tags_of
+from stream.standard import can_seek, standard_input
 from stream.wholeness import missing_bytes
 
-HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
-MAX_BITS = 10
 CLOSE_WAIT_S = 1.0
 _NOT_MOVING = ("image2", "_pipe", "tty", "bin", "xbin", "adf", "idf")
 _CLOCK_OF_ITS_OWN = ("mpegts", "mpeg", "rtsp", "rtp")
-_LIMITED_WHEN_UNSAID = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mpeg2video")
-
-
-class SourceError(VretouchError):
-    """An input that cannot be read, is no video, or is of a kind that would be damaged by processing."""
 
 
 class VideoSource:
-    """One video being read; use as a context manager. `frames` is read once, by one thread."""
+    """One video being read; use as a context manager. `frames` is read once, by one thread.
 
-    def __init__(self, name: str, span: Span | None = None, raw: RawVideo | None = None) -> None:
+    stopped: asked while standard input says nothing; once true, the video ends there.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        span: Span | None = None,
+        raw: RawVideo | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.label = "standard input" if name == PIPE else name
         self.span = span or Span()
+        self._raw, self._stopped = raw, stopped
+        self._seekable = name != PIPE or can_seek()
         self._damaged_packets = 0
         self.trailing: list[Any] = []
         self._check_path(name)
-        self._container = self._open(name, raw)
+        self._container = self._open(standard_input(stopped) if name == PIPE else local_name(name))
         self._declared_s = (self._container.duration or 0) / 1e6
         self._last_pts: int | None = None
         self._last_duration = 0
+        self._beside_end_s = 0.0
+        self._saw_frames = False
         self._beside: list[Any] = []
         self._reading = threading.Lock()
         try:
@@ -83,24 +88,35 @@ class VideoSource:
                 "add --duration SECONDS to retouch a part that is there"
             )
 
-    def _open(self, name: str, raw: RawVideo | None) -> InputContainer:
+    def _open(self, file: Any) -> InputContainer:
         options: dict[str, str] = {}
+        raw = self._raw
         if raw is not None:
             size = f"{raw.size[0]}x{raw.size[1]}"
             options = {"video_size": size, "framerate": str(raw.fps), "pixel_format": raw.pix_fmt}
-        file = sys.stdin.buffer if name == PIPE else name
         kind = "rawvideo" if raw is not None else None
         try:
-            return av.open(file, "r", format=kind, options=options, metadata_errors="replace")
+            container: InputContainer = av.open(
+                file, "r", format=kind, options=options, metadata_errors="replace"
+            )
+            return container
         except FileNotFoundError:
-            raise SourceError(f"there is no file {name}; check the name and the folder") from None
+            raise SourceError(f"there is no file {self.label}; check the name and the folder") from None
         except PermissionError:
-            raise SourceError(f"{name} cannot be read (permission denied); check its rights") from None
+            raise SourceError(f"{self.label} cannot be read (permission denied); check its rights") from None
         except (av.error.FFmpegError, ValueError, OSError) as error:
+            if raw is not None:
+                raise SourceError(self._not_raw(error)) from None
             raise SourceError(
                 f"{self.label} is not a video that can be read ({_reason(error)}); "
                 "give a video, or an image by its ending"
             ) from None
+
+    def _not_raw(self, error: BaseException) -> str:
+        return (
+            f"{self.label} cannot be read as whole frames of {self._raw} ({_reason(error)}); "
+            "check --size, --fps, --pix-fmt and where it ends"
+        )
 
     def _pick_video(self) -> Any:
         kind = self._container.format.name
@@ -157,10 +173,7 @@ class VideoSource:
         if not self.span.whole or self._last_pts is None:
             return []
         reached_s = float((self._last_pts + self._last_duration) * self.info.time_base)
-        longest_s = max(
-            [reached_s, *(float(p.pts * p.time_base) for p in self.trailing if p.pts is not None)]
-        )
-        if declared_s - longest_s <= max(0.5, 0.02 * declared_s):
+        if declared_s - max(reached_s, self._beside_end_s) <= max(0.5, 0.02 * declared_s):
             return []
         return [f"{self.label} says it is {declared_s:.2f} s long, but its frames end at {reached_s:.2f} s"]
 
@@ -176,15 +189,15 @@ class VideoSource:
         return Fraction(self._container.start_time or 0, 1_000_000) if anywhere else Fraction(0)
 
     def _seek(self) -> None:
-        if self.span.start_s > 0.0:
-            # A pipe cannot seek: then what comes before is decoded and left out.
+        # A pipe cannot seek, and loses what it tried on: there, what comes before is decoded and left out.
+        if self.span.start_s > 0.0 and self._seekable:
             with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
                 self._container.seek(int(self.shift_s * 1_000_000))
 
     def _first_frame(self) -> Any:
         for native in self._decoded:
             return native
-        if not self.span.whole:
+        if self._saw_frames or self.span.start_s > 0.0:
             raise SourceError(
                 f"{self.label} has no frame from {self.span.start_s:g} s on; give an earlier --start or a "
                 "longer --duration"
@@ -196,8 +209,8 @@ class VideoSource:
     def _describe(self, native: Any) -> VideoInfo:
         """VideoInfo from the stream and its first frame; refuses what would be damaged."""
         name, context = native.format.name, self.video.codec_context
-        tags = self._tags(native)
-        self._refuse(native, tags)
+        tags = tags_of(native, context.name)
+        refuse(self.label, native, tags)
         matrix = native.side_data.get("DISPLAYMATRIX")
         numbers = None if matrix is None else np.frombuffer(bytes(matrix), np.int32)[:9].copy()
         rate = self.video.average_rate or self.video.guessed_rate or Fraction(30)
@@ -215,39 +228,10 @@ class VideoSource:
             orientation=Orientation() if numbers is None else orientation_from_matrix(numbers),
             display_matrix=numbers,
             interlaced=bool(native.interlaced_frame),
-            alpha=any(c.is_alpha for c in native.format.components),
+            # FFmpeg's own VP8 and VP9 decoders leave transparency out.
+            alpha=any(c.is_alpha for c in native.format.components)
+            or self.video.metadata.get("alpha_mode") == "1",
         )
-
-    def _tags(self, native: Any) -> ColourTags:
-        said = ColourTags(
-            int(native.colorspace),
-            int(native.color_range),
-            int(native.color_primaries),
-            int(native.color_trc),
-        )
-        full = native.format.name.startswith("yuvj")
-        if native.format.name.startswith("gray") and said.range == 0:
-            full = self.video.codec_context.name not in _LIMITED_WHEN_UNSAID
-        return ColourTags(said.matrix, FULL, said.primaries, said.transfer) if full else said
-
-    def _refuse(self, native: Any, tags: ColourTags) -> None:
-        kind = HDR_TRANSFERS.get(tags.transfer)
-        if kind:
-            raise SourceError(
-                f"{self.label} is HDR ({kind}), which would be damaged; convert it to SDR (BT.709) first"
-            )
-        bits = max((c.bits for c in native.format.components), default=0)
-        rgb = native_format(native) is None
-        if bits > MAX_BITS or (bits > 8 and rgb):
-            raise SourceError(
-                f"{self.label} has {bits} bits a sample ({native.format.name}), which would be damaged; "
-                f"convert it to {'8' if rgb else '8 or 10'} bits first"
-            )
-        if not rgb and not known_matrix(tags.matrix):
-            raise SourceError(
-                f"{self.label} has colour matrix {tags.matrix} (H.273), which is not known here; "
-                "convert it to BT.709"
-            )
 
     def _expected(self, rate: Fraction) -> int:
         """How many frames to expect; 0 if nobody says."""
@@ -274,6 +258,8 @@ class VideoSource:
                     packet.pts if packet.pts is not None else packet.dts, packet
                 ):
                     self._beside.append(self._shifted(packet))
+                    end = (packet.pts or packet.dts) + (packet.duration or 0)
+                    self._beside_end_s = max(self._beside_end_s, float(end * packet.time_base))
                 continue
             if packet.dts is not None and self._past(packet.dts, packet.time_base, slack_s=1.0):
                 return
@@ -283,8 +269,12 @@ class VideoSource:
         try:
             return next(packets, None)
         except (av.error.FFmpegError, OSError) as error:
+            if self._stopped():
+                return None
+            # Most MP4 files have their index at the end, out of a pipe's reach.
+            advice = "get a whole copy" if self._seekable else "name the file instead of piping it"
             raise SourceError(
-                f"{self.label} cannot be read to its end ({_reason(error)}); get a whole copy"
+                f"{self.label} cannot be read to its end ({_reason(error)}); {advice}"
             ) from None
 
     def _frames_of(self, packet: Any) -> Iterator[Any]:
@@ -294,10 +284,15 @@ class VideoSource:
             self._damaged_packets += 1
             return
         except av.error.FFmpegError as error:
+            if self._stopped():
+                return
+            if self._raw is not None:
+                raise SourceError(self._not_raw(error)) from None
             raise SourceError(
                 f"the video in {self.label} cannot be decoded ({_reason(error)}); convert it first"
             ) from None
         for native in frames:
+            self._saw_frames = True
             if self._timed(native):
                 yield native
 
@@ -387,6 +382,11 @@ class VideoSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def local_name(name: str) -> str:
+    """The name for av, to which `a:b.mp4` would be a protocol."""
+    return name if "://" in name else str(Path(name).absolute())
 
 
 def is_picture(stream: Any) -> bool:

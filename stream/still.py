@@ -127,11 +127,15 @@ def read_still(source: str) -> Still:
         )
     _refuse_deep_colour(source, image)
     mode, note = image.mode, None
+    clear = "transparency" in image.info
     if mode == "P":
-        mode = "RGBA" if "transparency" in image.info else "RGB"
-        image_rgb = image.convert(mode)
+        mode = "RGBA" if clear else "RGB"
         note = f"{source} has a palette: written in full colour"
-        samples = np.asarray(image_rgb)
+        samples = np.asarray(image.convert(mode))
+    elif clear and mode in ("RGB", "L"):
+        # One colour or gray of a PNG can be the transparent one; retouched, its pixels would not match it.
+        mode += "A"
+        samples = np.asarray(image.convert(mode))
     elif mode in ("RGB", "RGBA", "L", "LA"):
         samples = np.asarray(image)
     elif mode in _DEEP:
@@ -166,6 +170,10 @@ def _open(source: str) -> Image.Image:
             f"{source} is not a PNG, JPEG or WebP image, or is empty; give a whole one"
         ) from None
     except (OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise StillError(
+                f"{source} cannot be read ({error.strerror}); check the name and the disk"
+            ) from None
         raise StillError(f"{source} is damaged or cut short ({error}); get a whole copy") from None
 
 

@@ -99,6 +99,7 @@ class Clip:
     tags: tuple[int, int, int, int] = (1, 1, 1, 1)
     """Matrix, range, primaries, transfer (H.273)."""
     audio: str | None = None
+    language: str = "deu"
     chapters: bool = False
     format: str | None = None
 
@@ -124,7 +125,7 @@ def make_video(path: Path, clip: Clip = Clip()) -> Path:
         if clip.audio is not None:
             sound = container.add_stream(clip.audio, rate=48_000)
             sound.layout = "mono"
-            sound.metadata["language"] = "deu"
+            sound.metadata["language"] = clip.language
         container.metadata["title"] = "drawn"
         if clip.chapters:
             container.set_chapters([_chapter(1, 0, 200, "one"), _chapter(2, 200, 400, "two")])

@@ -106,6 +106,8 @@ def test_bad_input_and_output(tmp_path, capsys):
     wrong(capsys, tmp_path, "is a folder", "file", source, tmp_path)
     wrong(capsys, tmp_path, "there is no format 'elf'", "file", source, out, "--format", "elf")
     wrong(capsys, tmp_path, "is an image but", "file", source, tmp_path / "out.png")
+    wrong(capsys, tmp_path, "a name is empty", "file", source, "")
+    wrong(capsys, tmp_path, "a name is empty", "file", "", out)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +123,7 @@ def test_bad_input_and_output(tmp_path, capsys):
         (["--compare", "both"], "--compare: invalid choice: 'both'"),
         (["--size", "12"], "--size: '12' is no size"),
         (["--fps", "25"], "needs --size"),
+        (["--start", "99999999999999999999"], "is longer than any video"),
         (["--elf"], "unrecognized arguments: --elf"),
     ],
 )
@@ -132,6 +135,38 @@ def test_bad_options(tmp_path, capsys, options, words):
 def test_an_image_cannot_go_through_a_pipe(tmp_path, capsys):
     Image.fromarray(drawn(0, 16, 16)).save(tmp_path / "in.png")
     wrong(capsys, tmp_path, "cannot go through a pipe", "file", tmp_path / "in.png", "-")
+
+
+@pytest.mark.parametrize(
+    "words", [["--start", "1"], ["--duration", "1"], ["--format", "mp4"], ["--size", "8x8"]]
+)
+def test_an_image_takes_no_video_options(tmp_path, capsys, words):
+    Image.fromarray(drawn(0, 16, 16)).save(tmp_path / "in.png")
+    images = tmp_path / "in.png", tmp_path / "out.png"
+    wrong(capsys, tmp_path, f"{words[0]} is for videos", "file", *images, *words)
+
+
+def test_ctrl_c_while_the_network_is_loaded_is_not_lost(tmp_path, capsys):
+    def make() -> FakeRetoucher:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+        except KeyboardInterrupt:
+            # What C++ libraries do that call back into Python.
+            pass
+        return FakeRetoucher()
+
+    source = make_video(tmp_path / "in.mp4")
+    assert main(["file", str(source), str(tmp_path / "out.mp4")], make) == 130
+    assert "nothing was left behind" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_one_frame_is_one_frame(tmp_path, capsys):
+    source = make_video(tmp_path / "in.mp4", Clip(frames=1))
+    _, said = run(capsys, "file", source, tmp_path / "out.mp4", fake=FakeRetoucher(0))
+    assert "done, 1 frame, no face" in said
+    assert said.splitlines()[-1] == "no face found in 1 frame: it passed through untouched"
 
 
 def test_force_writes_over(tmp_path, capsys):

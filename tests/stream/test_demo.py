@@ -80,10 +80,15 @@ def test_the_demo_of_an_image(tmp_path):
     assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["compare.png", "retouched.png"]
 
 
-def test_no_face_leaves_no_still(tmp_path):
-    source = make_video(tmp_path / "mine.mp4", Clip(frames=3))
+def test_no_face_leaves_no_still(tmp_path, capsys):
+    source = make_video(tmp_path / "my own.mp4", Clip(frames=3))
+    (tmp_path / "compare.png").write_bytes(b"of an earlier run")
     assert demo(str(source), str(tmp_path), lambda: FakeRetoucher(0)) == 0
     assert not (tmp_path / "compare.png").exists()
+    said = capsys.readouterr().out
+    assert "compare.mp4" in said
+    assert "compare.png" not in said
+    assert f"vretouch file '{source}' OUT.mp4" in said
 
 
 def test_a_bad_input_leaves_nothing(tmp_path, capsys):

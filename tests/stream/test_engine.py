@@ -216,9 +216,9 @@ def test_unknown_engine_and_preset_list_the_known_ones() -> None:
         load_engine("auto", "film")
 
 
-@pytest.mark.parametrize("threads", [0, -3])
+@pytest.mark.parametrize("threads", [0, -3, 257, 10**30])
 def test_threads_outside_their_range(threads: int) -> None:
-    with pytest.raises(OptionError, match="threads"):
+    with pytest.raises(OptionError, match="threads must be from 1 to 256"):
         load_engine("auto", "live", threads)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,26 @@ def test_what_may_not_be_written(tmp_path, monkeypatch):
         check_output(str(link), str(there), force=True)
     check_output(str(there), None, force=True)
     monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(OutputError, match="cannot be written; choose another"):
+        check_output(str(tmp_path / "new.mp4"), None, force=False)
+
+
+def test_the_longest_name_there_can_be(tmp_path):
+    for letter in ("a", "é"):
+        name = letter * (251 // len(letter.encode())) + ".mp4"
+        file = OutputFile(str(tmp_path / name))
+        file.part.write_bytes(b"whole")
+        file.commit()
+        assert (tmp_path / name).read_bytes() == b"whole"
+    with pytest.raises(OutputError, match="too long"):
+        check_output(str(tmp_path / ("a" * 300 + ".mp4")), None, force=False)
+
+
+def test_a_folder_that_may_not_be_looked_into(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refuse)
     with pytest.raises(OutputError, match="cannot be written; choose another"):
         check_output(str(tmp_path / "new.mp4"), None, force=False)
 

@@ -262,7 +262,7 @@ def test_wrong_frames_are_refused_with_what_was_found_and_wanted(frame: object, 
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("pts_s", [float("nan"), float("inf")])
+@pytest.mark.parametrize("pts_s", [float("nan"), float("inf"), "1.5"])
 def test_a_time_that_is_no_time_is_refused(pts_s: float) -> None:
     with retoucher() as r, pytest.raises(FrameError, match="pts_s"):
         r.process(noise_frame(8, 8), pts_s)
@@ -278,6 +278,18 @@ def test_strength_outside_its_range(strength: float) -> None:
 def test_max_faces_outside_its_range(max_faces: int) -> None:
     with pytest.raises(OptionError, match="max_faces"):
         retoucher(max_faces=max_faces)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    with retoucher(strength=np.float32(0.5), max_faces=np.int64(2)) as r:
+        assert r.strength == 0.5
+        r.process(noise_frame(8, 8), np.float64(0.1))
+
+
+@pytest.mark.parametrize("engine", [None, 3])
+def test_what_is_no_engine(engine: object) -> None:
+    with pytest.raises(EngineError, match="engine must be a name or a loaded engine"):
+        Retoucher(engine=engine, finder=FakeFinder())  # type: ignore[arg-type]
 
 
 def test_unknown_preset() -> None:

@@ -311,6 +311,11 @@ def test_webm_keeps_what_it_can(tmp_path):
 def test_transparency_that_is_lost_is_said(tmp_path):
     source = make_video(tmp_path / "in.mkv", Clip(pix_fmt="yuva420p", codec="ffv1", options={}))
     assert notes(source, "out.mp4")[0].startswith("transparency is left out")
+    # Of VP9, FFmpeg's decoder shows only the colours.
+    clear = make_video(tmp_path / "in.webm", Clip(pix_fmt="yuva420p", codec="libvpx-vp9", options={}))
+    assert notes(clear, "out.webm")[0].startswith("transparency is left out")
+    with av.open(str(tmp_path / "out.webm")) as container:
+        assert "alpha_mode" not in {key.lower() for key in container.streams.video[0].metadata}
 
 
 def test_formats_by_ending_and_by_name():
@@ -322,12 +327,40 @@ def test_formats_by_ending_and_by_name():
             format_for(out, named)
 
 
-def test_an_encoder_that_refuses_says_why(tmp_path):
+def test_a_picture_too_large_for_h264_is_refused(tmp_path):
+    clip = Clip(width=17000, height=2, codec="ffv1", options={}, frames=1)
+    source = make_video(tmp_path / "in.mkv", clip)
+    with pytest.raises(OutputError, match=r"would be 17000x2, and H\.264 here ends at 16384"):
+        retouched(source, "out.mp4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv"]
+
+
+def test_an_encoder_that_refuses_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr("stream.encoding.MAX_H264_PX", 99_999)
     clip = Clip(width=17000, height=2, codec="ffv1", options={}, frames=1)
     source = make_video(tmp_path / "in.mkv", clip)
     with pytest.raises(OutputError, match=r"cannot be written \(libx264 with 17000x2 yuv420p"):
         retouched(source, "out.mp4")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv"]
+
+
+def test_what_was_rgb_is_tagged_as_the_yuv_it_becomes(tmp_path):
+    source = make_video(
+        tmp_path / "in.mkv", Clip(pix_fmt="bgr0", codec="ffv1", options={}, tags=(0, 2, 1, 1), frames=2)
+    )
+    out = retouched(source, "out.mp4", levels=0)
+    with av.open(str(out)) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.colorspace, context.color_range, context.color_primaries) == (6, 1, 1)
+    assert np.abs(rgb_frames(out)[0].astype(int) - drawn(0, 96, 64)).mean() < 3
+
+
+@pytest.mark.parametrize("language", ["fra", "fre", "deu", "ger", "ces", "cze", "swe", "eng"])
+def test_quicktime_keeps_languages(tmp_path, language):
+    kept = {"fre": "fra", "deu": "ger", "cze": "ces", "swe": "sve"}.get(language, language)
+    source = make_video(tmp_path / "in.mkv", Clip(audio="aac", frames=3, language=language))
+    with av.open(str(retouched(source, "out.mov"))) as container:
+        assert container.streams.audio[0].metadata["language"] == kept
 
 
 def test_encodings():

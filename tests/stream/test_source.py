@@ -286,6 +286,32 @@ def test_whole_videos_have_no_notes(tmp_path):
     assert read(make_video(tmp_path / "a.mp4", Clip(audio="aac")))[2].notes == []
 
 
+def test_a_subtitle_that_outlasts_the_frames_is_no_early_end(tmp_path):
+    words = tmp_path / "a.srt"
+    words.write_text("1\n00:00:00,100 --> 00:00:09,000\nlong\n")
+    names = str(make_video(tmp_path / "a.mp4")), str(words)
+    with av.open(names[0]) as a, av.open(names[1]) as b, av.open(str(tmp_path / "b.mkv"), "w") as container:
+        outs = [container.add_stream_from_template(s.streams[0], opaque=True) for s in (a, b)]
+        for source, out in zip((a, b), outs, strict=True):
+            for packet in source.demux(0):
+                if packet.dts is not None:
+                    packet.stream = out
+                    container.mux(packet)
+    assert read(tmp_path / "b.mkv")[2].notes == []
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch):
+    make_video(tmp_path / "a:b.mp4", Clip(frames=2))
+    monkeypatch.chdir(tmp_path)
+    assert len(read(Path("a:b.mp4"))[1]) == 2
+
+
+def test_a_part_of_which_nothing_can_be_decoded(tmp_path):
+    whole = make_video(tmp_path / "whole.mkv", Clip(width=640, height=480, options={"crf": "1"}))
+    (tmp_path / "cut.mkv").write_bytes(whole.read_bytes()[:5000])
+    assert "not one frame of" in said(tmp_path / "cut.mkv", span=Span(0.0, 0.2))
+
+
 def test_wholeness_of_what_it_does_not_know(tmp_path):
     (tmp_path / "x").write_bytes(b"anything at all, longer than a header")
     assert missing_bytes(tmp_path / "x") == 0

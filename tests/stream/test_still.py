@@ -66,6 +66,18 @@ def test_without_a_face_nothing_changes_and_it_is_said(tmp_path, name):
     assert said[1] == "no face found: the picture passed through untouched"
 
 
+@pytest.mark.parametrize(("mode", "clear"), [("RGB", (90, 70, 60)), ("L", 90)])
+def test_a_transparent_colour_becomes_an_alpha_channel(tmp_path, mode, clear):
+    flat = Image.new(mode, (72, 48), clear)
+    flat.paste(Image.new(mode, (20, 10)), (40, 30))
+    flat.save(tmp_path / "in.png", transparency=clear)
+    image, _ = run(tmp_path / "in.png", "out.png")
+    alpha = np.asarray(image)[..., -1]
+    assert image.mode == mode + "A"
+    assert (alpha[30:40, 40:60] == 255).all()
+    assert np.count_nonzero(alpha) == 200
+
+
 @pytest.mark.parametrize("tag", range(1, 9))
 @pytest.mark.parametrize("name", ["png", "jpg", "webp"])
 def test_the_exif_orientation_is_kept_and_the_face_is_seen_upright(tmp_path, tag, name):
@@ -193,6 +205,7 @@ def test_what_cannot_be_read_is_refused(tmp_path):
     assert "is not a PNG, JPEG or WebP image" in refused(tmp_path / "text.jpg", "out.png")
     assert "there is no file" in refused(tmp_path / "none.png", "out.png")
     assert "is a folder" in refused(tmp_path / "folder.png", "out.png")
+    assert "too long); check the name" in refused(tmp_path / ("a" * 300 + ".png"), "out.png")
 
 
 def test_an_image_and_a_video_do_not_mix(tmp_path):
