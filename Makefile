@@ -46,7 +46,7 @@ $(DEV)/.made: requirements/default.txt requirements/dev.txt pyproject.toml
 	@touch $@
 
 demo: venv ## Retouch the built-in clip, or your own: make demo IN=video.mp4
-	@$(VENV)/bin/vretouch demo $(if $(IN),"$(IN)")
+	@$(VENV)/bin/vretouch demo $(if $(IN),"$$IN")
 
 test: check unit ## Check style and types, then run every test
 
