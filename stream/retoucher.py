@@ -168,7 +168,7 @@ class Retoucher:
             residual, seen = self.engine.step(self._face_u8, self._state_of(track))
         with stages.running("composite"):
             guard = skin_guard(track.face_landmarks_px)
-            imperfections = seen * (guard.astype(np.float32) / np.float32(255))
+            on_skin = cv2.multiply(seen, guard, scale=1.0 / 255.0, dtype=cv2.CV_32F)
             amount = self._strength * track.fade
             changed = add_residual(retouched, residual, guard, track.alignment, amount)
         return FaceResult(
@@ -176,7 +176,7 @@ class Retoucher:
             box_px=track.box_px,
             landmarks_px=track.landmarks_px,
             alignment=track.alignment,
-            map=imperfections,
+            map=np.asarray(on_skin, np.float32),
             fade=track.fade,
             changed_px=changed,
         )

@@ -55,6 +55,20 @@ def test_the_patch_is_retouched_and_nothing_else() -> None:
     np.testing.assert_array_equal(out[y, x].astype(int) - frame[y, x], [10, 10, 10])
 
 
+def test_the_map_is_nought_off_the_skin() -> None:
+    class Everywhere(FakeEngine):
+        def step(self, face_rgb_u8, state):
+            residual, seen = super().step(face_rgb_u8, state)
+            return residual, np.ones_like(seen)
+
+    with Retoucher(engine=Everywhere(), finder=FakeFinder(face_at(300, 180, 0.5))) as r:
+        r.process(noise_frame(360, 640))
+        (found,) = r.last.faces
+    assert found.map[PATCH].min() == 1.0
+    assert found.map[0, 0] == found.map[-1, -1] == 0.0
+    assert 0.1 < float((found.map == 0).mean()) < 0.9
+
+
 def test_the_input_is_neither_changed_nor_returned() -> None:
     frame = noise_frame(360, 640)
     before = frame.copy()
