@@ -5,6 +5,9 @@ Two kinds of state, both all zeros before the first frame, float32:
 - `plain`: `<state>_out` has the shape of `<state>_in` and is the next step's `<state>_in`. - `ring`:
 `<state>_out` is one slot (length 1 along `slot_axis`) that overwrites the oldest slot of `<state>_in`
 (index t mod delta), so a runtime copies one slot and never the ring. The order of the slots has no meaning.
+
+The pictures come out by cells: channel 4 c + 2 i + j at (y, x) is channel c at (2 y + i, 2 x + j). ONNX
+Runtime takes a tenth of the step to put them in place, on one core; a runtime does it in passing.
 """
 
 import json
@@ -13,11 +16,11 @@ from typing import Literal
 
 from model.config import FACE_PX, PATCH_CHANNELS, Config
 
-VERSION = 1
+VERSION = 2
 METADATA_KEY = "vretouch"
 FACE = "face"
-RESIDUAL = "residual"
-MAP = "map"
+RESIDUAL = "residual_cells"
+MAP = "map_cells"
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ def metadata(config: Config, face_px: int = FACE_PX) -> str:
                 "colour": "RGB, sRGB-encoded",
             },
             "outputs": {
-                RESIDUAL: "[1, 3, H, W], retouched = face + residual",
-                MAP: "[1, 1, H, W] in [0, 1], imperfection map, clean skin 0",
+                RESIDUAL: "[1, 12, H/2, W/2], cells of [1, 3, H, W]; retouched = face + residual",
+                MAP: "[1, 4, H/2, W/2], cells of the imperfection map [1, 1, H, W] in [0, 1], clean skin 0",
             },
             "states": [asdict(spec) for spec in state_specs(config, face_px)],
         }

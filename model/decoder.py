@@ -24,8 +24,8 @@ class Decoder(nn.Module):
         super().__init__()
         c2, c4, c8, _ = config.channels
         self.up4 = conv(c8, c4)
-        self.conv4 = conv(c4, c4)
         self.up2 = conv(c4, c2)
+        self.skip2 = conv(c2, c2, size=1)
         self.map2 = conv(1, c2, size=1)
         self.conv2 = conv(c2, c2)
         self.out = conv(c2, 16)
@@ -44,15 +44,14 @@ class Decoder(nn.Module):
             refined: logit of the refined map [B, 1, H/4, W/4].
 
         Returns:
-            M_full * r [B, 3, H, W]; M_full [B, 1, H, W] in [0, 1]; the logit of M_full [B, 1, H, W].
+            M_full * r [B, 12, H/2, W/2]; M_full [B, 4, H/2, W/2] in [0, 1]; the logit of M_full, alike. Each
+            channel of the picture is four here, the pixels of a cell: `F.pixel_shuffle(x, 2)` lays them out.
         """
         x = activate(upsample(self.up4(features)) + skip4)
-        x = activate(x + self.conv4(x))
-        x = activate(upsample(self.up2(x) + self.map2(refined)) + skip2)
+        x = activate(self.skip2(skip2) + upsample(self.up2(x) + self.map2(refined)))
         x = activate(self.conv2(x))
         coarse = F.interpolate(refined, scale_factor=2.0, mode="bilinear", align_corners=False)
         residual, sharpen = self.out(x).split([12, 4], dim=1)
         full = sharpen + coarse  # [B, 4, H/2, W/2], the four pixels of a cell
         mask = gate(full)
-        residual = residual * torch.cat([mask, mask, mask], dim=1)
-        return F.pixel_shuffle(residual, 2), F.pixel_shuffle(mask, 2), F.pixel_shuffle(full, 2)
+        return residual * torch.cat([mask, mask, mask], dim=1), mask, full

@@ -26,18 +26,28 @@ def upsample(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
+def enlarge(x: Tensor, like: Tensor) -> Tensor:
+    """At the side of `like`, bilinear: what is broad has no blocks."""
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
 class Encoder(nn.Module):
-    """Features f_t of a face, with the scale 1/16 mixed in for context."""
+    """Features f_t of a face, with the scales 1/16 to 1/64 mixed in: what is broad (redness, shine, shadow)
+    is seen only against the rest of the face."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         c2, c4, c8, c16 = config.channels
         self.down2 = conv(3, c2, stride=2)
         self.down4 = conv(c2, c4, stride=2)
-        self.conv4 = conv(c4, c4)
         self.down8 = conv(c4, c8, stride=2)
         self.conv8 = conv(c8, c8)
         self.down16 = conv(c8, c16, stride=2)
+        self.down32 = conv(c16, c16, stride=2)
+        self.down64 = conv(c16, c16, stride=2)
+        self.conv64 = conv(c16, c16)
+        self.up64 = conv(c16, c16, size=1)
+        self.up32 = conv(c16, c16, size=1)
         self.conv16 = conv(c16, c16)
         self.context = conv(c16, c8, size=1)
 
@@ -45,9 +55,13 @@ class Encoder(nn.Module):
         """`face` [B, 3, H, W] RGB in [0, 1] to f_t [B, c8, H/8, W/8] and the skips at 1/4 and 1/2."""
         skip2 = activate(self.down2(face))
         skip4 = activate(self.down4(skip2))
-        skip4 = activate(skip4 + self.conv4(skip4))
         x = activate(self.down8(skip4))
         x = activate(x + self.conv8(x))
         wide = activate(self.down16(x))
+        wider = activate(self.down32(wide))
+        widest = activate(self.down64(wider))
+        widest = activate(widest + self.conv64(widest))
+        wider = activate(wider + enlarge(self.up64(widest), wider))
+        wide = activate(wide + enlarge(self.up32(wider), wide))
         wide = activate(wide + self.conv16(wide))
-        return x + upsample(self.context(wide)), skip4, skip2
+        return x + enlarge(self.context(wide), x), skip4, skip2

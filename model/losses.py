@@ -10,20 +10,23 @@ from torch import Tensor
 from model.vretoucher import Step, Trace
 from model.warp import warp
 
-RARITY = 10.0
+RARITY = 3.0
+BROAD_LEVELS = (8, 16, 32, 64)
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the terms; `imperfection` is how many times more an imperfect pixel counts than a clean
-    one."""
+    """Weights of the terms; `imperfection` and `keep` are how many times more than clean skin an imperfection
+    and a mole or freckle count."""
 
     retouch: float = 40.0
     detail: float = 15.0
+    broad: float = 20.0
     map: float = 0.25
     flow: float = 0.1
     temporal: float = 12.0
-    imperfection: float = 6.0
+    imperfection: float = 2.0
+    keep: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,14 @@ class Truth:
         raw, target: [B, 3, H, W] in [0, 1].
         map: [B, 1, H, W] in [0, 1].
         flow: [B, 2, H, W] pixels, backward.
+        keep: [B, 1, H, W] in [0, 1], moles and freckles that must survive.
     """
 
     raw: Tensor
     target: Tensor
     map: Tensor
     flow: Tensor
+    keep: Tensor
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Terms:
 
     retouch: Tensor
     detail: Tensor
+    broad: Tensor
     map: Tensor
     flow: Tensor
     temporal: Tensor
@@ -81,19 +87,37 @@ def detail_loss(error: Tensor, weight: Tensor) -> Tensor:
     return total
 
 
-def map_loss(trace: Trace, mask: Tensor, truth: Tensor) -> Tensor:
+def broad_loss(error: Tensor, weight: Tensor) -> Tensor:
+    """L1 of the error's means over ever larger cells: redness, shine and shadow are faint in every pixel and
+    yet most of what is wrong."""
+    total = error.new_zeros(())
+    error, weight, side = F.avg_pool2d(error, 4), F.avg_pool2d(weight, 4), 4
+    for level in BROAD_LEVELS:
+        error, weight = F.avg_pool2d(error, level // side), F.avg_pool2d(weight, level // side)
+        side = level
+        total = total + weighted_l1(error, weight)
+    return total
+
+
+def map_loss(trace: Trace, mask: Tensor, truth: Tensor, keep: Tensor) -> Tensor:
     """Eq. 7 at every scale: L1 of M_full, and cross-entropy of the logits, which teaches where the mask is
     0 or 1.
 
-    Imperfections cover a percent of the skin, so they weigh more: unweighted, an empty map is all but right.
+    Imperfections cover a percent of the skin, moles less, so they weigh more: unweighted, an empty map is all
+    but right.
     """
-    truth4 = F.max_pool2d(F.avg_pool2d(truth, 2), 2)
-    logits = ((trace.evidence, truth4), (trace.refined, truth4), (trace.full, truth))
+    weight = 1 + RARITY * torch.maximum(truth, keep)
+    truth4, weight4 = (F.max_pool2d(F.avg_pool2d(x, 2), 2) for x in (truth, weight))
+    logits = (
+        (trace.evidence, truth4, weight4),
+        (trace.refined, truth4, weight4),
+        (trace.full, truth, weight),
+    )
     entropy = [
-        F.binary_cross_entropy_with_logits(logit.float(), wanted, weight=1 + RARITY * wanted)
-        for logit, wanted in logits
+        F.binary_cross_entropy_with_logits(logit.float(), wanted, weight=much)
+        for logit, wanted, much in logits
     ]
-    return weighted_l1(mask.float() - truth, 1 + RARITY * truth) + torch.stack(entropy).sum()
+    return weighted_l1(mask.float() - truth, weight) + torch.stack(entropy).sum()
 
 
 def flow_loss(flow: Tensor, truth: Truth, seen: bool) -> Tensor:
@@ -120,11 +144,12 @@ def frame_terms(
         The terms, and this frame's error for the next one.
     """
     error = truth.raw + step.residual.float() - truth.target
-    weight = 1 + weights.imperfection * truth.map
+    weight = 1 + weights.imperfection * truth.map + weights.keep * truth.keep
     terms = Terms(
         retouch=weighted_l1(error, weight),
         detail=detail_loss(error, weight),
-        map=map_loss(trace, step.map, truth.map),
+        broad=broad_loss(error, weight),
+        map=map_loss(trace, step.map, truth.map, truth.keep),
         flow=flow_loss(trace.flow, truth, error_prev is not None),
         temporal=error.sum() * 0
         if error_prev is None

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from model.config import PRESETS, preset
+from model.config import FACE_PX, PRESETS, preset
 from model.curves import draw_curves
 from model.data.clips import Clip, ClipConfig, ClipSampler
 from model.losses import LossWeights, Terms, Truth, frame_terms
@@ -49,6 +49,8 @@ class Options:
     average: decay of the moving average of the weights.
     every: steps between validations.
     density: factor on the number of marks: a denser clip teaches more a minute.
+    diffuse: factor on how often redness, shine, shadow and the like are drawn: a clip has many marks, but one
+        shine at most, so that it is learnt late.
     compile: fuse the network and the losses with torch.compile; minutes at the start, a third less a step.
     """
 
@@ -67,6 +69,7 @@ class Options:
     average: float = 0.999
     every: int = 500
     density: float = 1.5
+    diffuse: float = 2.0
     compile: bool = False
 
 
@@ -96,9 +99,8 @@ class ClipStream(IterableDataset[Clip]):
         torch.set_num_threads(1)
         o = self.options
         seed = o.seed * 1_000_003 + self.step * 64 + number
-        sampler = ClipSampler(
-            o.faces, ClipConfig(size=o.size, frames=o.frames, density=o.density), split="train", seed=seed
-        )
+        config = ClipConfig(size=o.size, frames=o.frames, density=o.density, diffuse=o.diffuse)
+        sampler = ClipSampler(o.faces, config, split="train", seed=seed)
         while True:
             yield sampler.sample(o.batch)
 
@@ -179,7 +181,7 @@ class Training:
         totals: list[Tensor] = []
         terms: list[Terms] = []
         for t in range(clip.raw.shape[1]):
-            truth = Truth(clip.raw[:, t], clip.target[:, t], clip.map[:, t], clip.flow[:, t])
+            truth = Truth(clip.raw[:, t], clip.target[:, t], clip.map[:, t], clip.flow[:, t], clip.keep[:, t])
             with torch.autocast(self.options.device, torch.bfloat16, enabled=self.options.bf16):
                 step, trace = self.trace(truth.raw, state)
             state = step.state
@@ -253,6 +255,13 @@ def train(training: Training, clips: list[Clip]) -> None:
             return
 
 
+def side(text: str) -> int:
+    """A crop's side: a multiple of the widest context, 64, that fits into a face."""
+    if not text.isdecimal() or int(text) % 64 or not 64 <= int(text) <= FACE_PX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no side of a crop; give a multiple of 64 up to 512")
+    return int(text)
+
+
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     p = argparse.ArgumentParser(
@@ -267,9 +276,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--frames", type=int, default=Options.frames)
     p.add_argument(
         "--size",
-        type=int,
+        type=side,
         default=Options.size,
-        help="side of a training crop, a multiple of 32, at most 512",
+        help="side of a training crop, a multiple of 64, at most 512",
     )
     p.add_argument("--rate", type=float, default=Options.rate)
     p.add_argument("--seed", type=int, default=Options.seed)
@@ -280,6 +289,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "--bf16", action="store_true", help="bfloat16 in the network; twice as fast where the chip has it"
     )
     p.add_argument("--density", type=float, default=Options.density, help="factor on the number of marks")
+    p.add_argument(
+        "--diffuse", type=float, default=Options.diffuse, help="factor on what has no border: redness, shine"
+    )
     p.add_argument(
         "--compile", action="store_true", help="fuse with torch.compile: slower to start, faster to run"
     )

@@ -67,7 +67,8 @@ class VRetouchEr(nn.Module):
         return fresh_state(self.config, face)
 
     def look(self, face: Tensor, state: State) -> tuple[Tensor, Tensor, Pushed, Trace]:
-        """`step` without the push: residual, map, what is to be pushed, and what the losses need."""
+        """`step` without the push: residual and map by cells (see Decoder), what is to be pushed, and what
+        the losses need."""
         features, skip4, skip2 = self.encoder(face)
         evidence = self.localizer(features, skip4)  # Eq. 2: M_t
         patches = self.spynet.patches(face)
@@ -82,12 +83,12 @@ class VRetouchEr(nn.Module):
         retouched = self.transformer(features, map8, mean)  # Eq. 5-6
         residual, mask, full = self.decoder(retouched, skip4, skip2, refined)
         pushed = Pushed(patches, map4, reference)
-        return residual, mask, pushed, Trace(evidence, refined, full, flow)
+        return residual, mask, pushed, Trace(evidence, refined, F.pixel_shuffle(full, 2), flow)
 
     def trace(self, face: Tensor, state: State) -> tuple[Step, Trace]:
         """`step`, with what the losses need."""
         residual, mask, pushed, trace = self.look(face, state)
-        return Step(residual, mask, push(state, pushed)), trace
+        return Step(F.pixel_shuffle(residual, 2), F.pixel_shuffle(mask, 2), push(state, pushed)), trace
 
     def forward(self, face: Tensor, state: State) -> Step:
         """One causal step.

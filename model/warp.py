@@ -6,12 +6,12 @@ from torch import Tensor
 
 
 def identity_grid(like: Tensor) -> Tensor:
-    """Pixel coordinates (x, y) of `like` [B, C, H, W], as [1, H, W, 2]."""
+    """Where each pixel of `like` [B, C, H, W] is, as [1, H, W, 2] (x, y) from -1 at the left or top border to
+    1 at the other."""
     height, width = like.shape[-2:]
-    ys = torch.arange(height, dtype=like.dtype, device=like.device)
-    xs = torch.arange(width, dtype=like.dtype, device=like.device)
-    grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1)
-    return grid[None]
+    ys = (2 * torch.arange(height, dtype=like.dtype, device=like.device) + 1) / height - 1
+    xs = (2 * torch.arange(width, dtype=like.dtype, device=like.device) + 1) / width - 1
+    return torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1)[None]
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
@@ -25,7 +25,6 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
         [B, C, H, W], `image` carried to the present frame.
     """
     height, width = image.shape[-2:]
-    size = torch.tensor([width, height], dtype=image.dtype, device=image.device)
-    position_px = identity_grid(image) + flow.permute(0, 2, 3, 1)
-    position = (2 * position_px + 1) / size - 1
+    scale = torch.tensor([2 / width, 2 / height], dtype=image.dtype, device=image.device)
+    position = identity_grid(image) + flow.permute(0, 2, 3, 1) * scale
     return F.grid_sample(image, position, mode="bilinear", padding_mode="border", align_corners=False)

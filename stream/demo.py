@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from importlib import resources
 from pathlib import Path
@@ -18,13 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from stream.compare import caption, compose, map_view, view_size
+from stream.crop import FACE_PX
 from stream.encoding import Picture, choose_encoding, composed_picture, picture_of
 from stream.file import (
-    FACE_PX,
     FileReport,
     FrameRetoucher,
     FrameWork,
     Interrupts,
+    Located,
     MakeRetoucher,
     notes_of,
     report_lines,
@@ -117,9 +119,9 @@ class _DemoWork(FrameWork):
         super().__init__(retoucher, None)
         self.still: RgbImage | None = None
 
-    def __call__(self, frame: Frame) -> Finished:
-        finished = super().__call__(frame)
-        faces = self.retoucher.last.faces
+    def __call__(self, located: Located) -> Finished:
+        finished = super().__call__(located)
+        frame, faces = located.frame, self.retoucher.last.faces
         early = frame.pts_s < _STILL_AFTER_S
         if faces and (self.still is None or (early and self.frames % 15 == 0)):
             self.still = still_of(frame.rgb_u8, finished.rgb_u8, self.retoucher)
@@ -177,7 +179,18 @@ class _Both:
 def demo(source: str | None, out_dir: str, make_retoucher: MakeRetoucher) -> int:
     """Write the demo's files into out_dir, which is made if need be, and say what was done. Returns the
     exit code."""
+    made = not Path(out_dir).exists()
     folder = _folder(out_dir)
+    try:
+        return _demo_into(folder, source, make_retoucher)
+    except BaseException:
+        if made:
+            with suppress(OSError):  # what is in it, an earlier part of this run has finished
+                folder.rmdir()
+        raise
+
+
+def _demo_into(folder: Path, source: str | None, make_retoucher: MakeRetoucher) -> int:
     if source is not None and is_image(source):
         return _demo_still(source, folder, make_retoucher)
     if source is None:

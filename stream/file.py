@@ -7,14 +7,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
 from stream.compare import Face, compose, view_size
 from stream.encoding import choose_encoding, composed_picture, format_for, picture_of
@@ -28,16 +26,22 @@ from stream.sink import Target, VideoSink
 from stream.source import VideoSource
 from stream.standard import check_standard_output
 
-FACE_PX = 512
 LARGE_PIXELS = 6_000_000
 ENCODER_THREADS = 2
+
+
+class ChangedFace(Face, Protocol):
+    """A face, and x0, y0, x1, y1 (the last two exclusive) of what was changed, if anything."""
+
+    @property
+    def changed_px(self) -> Box | None: ...
 
 
 class LastFrame(Protocol):
     """What is read of Retoucher.last."""
 
     @property
-    def faces(self) -> Sequence[Face]: ...
+    def faces(self) -> Sequence[ChangedFace]: ...
     @property
     def stage_ms(self) -> dict[str, float]: ...
 
@@ -47,6 +51,8 @@ class FrameRetoucher(Protocol):
 
     @property
     def last(self) -> LastFrame: ...
+    def locate(self, frame_rgb_u8: RgbImage, pts_s: float | None = None) -> Any: ...
+    def retouch(self, frame_rgb_u8: RgbImage, located: Any) -> RgbImage: ...
     def process(self, frame_rgb_u8: RgbImage, pts_s: float | None = None) -> RgbImage: ...
 
 
@@ -65,8 +71,17 @@ class FileReport:
     interrupted: bool
 
 
+@dataclass(frozen=True)
+class Located:
+    """A frame and where its faces are, as the retoucher's `locate` said."""
+
+    frame: Frame
+    where: Any
+
+
 class FrameWork:
-    """The middle stage: one frame through the retoucher, and into a view if there is one."""
+    """The retoucher's part: faces are located as frames are decoded, and retouched in a thread of their
+    own."""
 
     def __init__(self, retoucher: FrameRetoucher, view: str | None) -> None:
         self.retoucher, self._view = retoucher, view
@@ -74,8 +89,15 @@ class FrameWork:
         self.with_face = 0
         self._stage_ms: dict[str, float] = {}
 
-    def __call__(self, frame: Frame) -> Finished:
-        retouched = self.retoucher.process(frame.rgb_u8, frame.pts_s)
+    def located(self, frames: Iterable[Frame]) -> Iterator[Located]:
+        """The frames, in order, with their faces located."""
+        for frame in frames:
+            yield Located(frame, self.retoucher.locate(frame.rgb_u8, frame.pts_s))
+
+    def __call__(self, located: Located) -> Finished:
+        """One frame through the retoucher, and into a view if there is one."""
+        frame = located.frame
+        retouched = self.retoucher.retouch(frame.rgb_u8, located.where)
         last = self.retoucher.last
         self.frames += 1
         self.with_face += bool(last.faces)
@@ -83,7 +105,7 @@ class FrameWork:
             self._stage_ms[stage] = self._stage_ms.get(stage, 0.0) + spent_ms
         if self._view is not None:
             return Finished(frame, compose(self._view, frame.rgb_u8, retouched, last.faces), ())
-        return Finished(frame, retouched, changed_boxes(frame.rgb_u8, retouched, last.faces))
+        return Finished(frame, retouched, changed_boxes(last.faces))
 
     @property
     def stage_ms(self) -> dict[str, float]:
@@ -91,32 +113,9 @@ class FrameWork:
         return {stage: total / max(1, self.frames) for stage, total in self._stage_ms.items()}
 
 
-def changed_boxes(before: RgbImage, after: RgbImage, faces: Sequence[Face]) -> tuple[Box, ...]:
-    """Disjoint boxes outside which the two pictures, uint8 [H, W, 3], are equal: a face changes only its own
-    crop."""
-    boxes = [_face_box(face.alignment, before.shape) for face in faces]
-    tight = [_tightened(before, after, box) for box in boxes if box is not None]
-    return _disjoint([box for box in tight if box is not None])
-
-
-def _face_box(alignment: npt.NDArray[np.float64], shape: tuple[int, ...]) -> Box | None:
-    """The frame pixels under the face crop, or None if they are outside the frame."""
-    corners = np.array([[-1, -1, 1], [FACE_PX, -1, 1], [-1, FACE_PX, 1], [FACE_PX, FACE_PX, 1]], np.float64)
-    inside = corners @ np.asarray(cv2.invertAffineTransform(alignment)).T
-    x0, y0 = (max(0, int(v)) for v in np.floor(inside.min(axis=0)))
-    x1, y1 = np.ceil(inside.max(axis=0)) + 1
-    box = (x0, y0, min(shape[1], int(x1)), min(shape[0], int(y1)))
-    return box if box[0] < box[2] and box[1] < box[3] else None
-
-
-def _tightened(before: RgbImage, after: RgbImage, box: Box) -> Box | None:
-    """The smallest box inside this one that holds all that changed; None if nothing did."""
-    x0, y0, x1, y1 = box
-    changed = cv2.absdiff(before[y0:y1, x0:x1], after[y0:y1, x0:x1])
-    left, top, width, height = cv2.boundingRect(changed.reshape(y1 - y0, -1))
-    if width == 0:
-        return None
-    return x0 + left // 3, y0 + top, x0 + (left + width + 2) // 3, y0 + top + height
+def changed_boxes(faces: Sequence[ChangedFace]) -> tuple[Box, ...]:
+    """Disjoint boxes outside which the faces changed nothing."""
+    return _disjoint([face.changed_px for face in faces if face.changed_px is not None])
 
 
 def _disjoint(boxes: list[Box]) -> tuple[Box, ...]:
@@ -204,7 +203,7 @@ def run_frames(
     slots = SLOTS if source.info.width * source.info.height < LARGE_PIXELS else 1
     try:
         counts = Pipeline(
-            source.frames(native),
+            work.located(source.frames(native)),
             work,
             sink,
             slots=slots,
@@ -275,9 +274,9 @@ def report_lines(report: FileReport) -> list[str]:
     faces = f"face in {counts.with_face}" if counts.with_face else "no face"
     lines = [
         f"{named}: {what}, {frames}, {faces}, {counts.fps:.1f} frames/s",
-        f"ms a frame: decode {counts.mean_ms('decode'):.1f}, retouch {counts.mean_ms('retouch'):.1f}"
-        f" ({', '.join(f'{stage} {ms[stage]:.1f}' for stage in ms if stage != 'total')}),"
-        f" encode {counts.mean_ms('encode'):.1f}",
+        f"ms a frame: decode and locate {counts.mean_ms('decode'):.1f}, "
+        f"retouch {counts.mean_ms('retouch'):.1f}, encode {counts.mean_ms('encode'):.1f}"
+        f" ({', '.join(f'{stage} {ms[stage]:.1f}' for stage in ms if stage != 'total')})",
     ]
     if counts.frames and not counts.with_face:
         lines.append(

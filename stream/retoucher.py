@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream.composite import Box, add_residual, skin_guard
-from stream.crop import FACE_PX, crop_face
+from stream.crop import crop_face
 from stream.engine import Engine, EngineState, check_preset, load_engine
 from stream.errors import EngineError, FrameError, OptionError, VretouchError
 from stream.face import FaceFinder, FaceModels
@@ -25,7 +25,9 @@ from stream.track import Track, Tracker
 NOMINAL_FRAME_S = 1.0 / 30.0
 MAX_GAP_S = 0.5
 MIN_STEP_S = 1e-3
-STAGES = ("locate", "align", "crop", "step", "composite", "total")
+LOCATE_STAGES = ("locate", "align", "crop")
+RETOUCH_STAGES = ("step", "composite")
+STAGES = (*LOCATE_STAGES, *RETOUCH_STAGES, "total")
 
 _NUMBERS = (int, float, np.integer, np.floating, Fraction)
 _THUMB_SIZE = (32, 18)
@@ -66,6 +68,35 @@ class FrameResult:
     restarted: bool = False
 
 
+@dataclass(frozen=True)
+class LocatedFace:
+    """A face of a frame before it is retouched; see FaceResult and stream.track.Track.
+
+    face_u8: uint8 [512, 512, 3], the aligned face.
+    """
+
+    id: int
+    epoch: int
+    fade: float
+    box_px: npt.NDArray[np.float32]
+    landmarks_px: npt.NDArray[np.float32]
+    alignment: npt.NDArray[np.float64]
+    face_landmarks_px: npt.NDArray[np.float32]
+    face_u8: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Located:
+    """The faces of one frame, oldest first, as `Retoucher.locate` found them; for `Retoucher.retouch`.
+
+    stage_ms: time of LOCATE_STAGES and of all together (`total`) in ms. restarted: see FrameResult.
+    """
+
+    faces: tuple[LocatedFace, ...]
+    stage_ms: dict[str, float]
+    restarted: bool
+
+
 @dataclass
 class _Memory:
     """A followed face's engine state and the epoch of the track it belongs to."""
@@ -102,7 +133,6 @@ class Retoucher:
         used = finder if finder is not None else self._own_finder
         assert used is not None
         self._tracker = Tracker(used, max_faces)
-        self._face_u8 = np.empty((FACE_PX, FACE_PX, 3), np.uint8)
         self._closed = False
         self.reset()
 
@@ -136,11 +166,17 @@ class Retoucher:
         seconds; without it frames are taken to be 1/30 s apart. More than 0.5 s ahead or any time back starts
         anew.
         """
-        if self._closed:
-            raise VretouchError("this Retoucher was closed; make a new one")
-        began = time.perf_counter_ns()
+        return self.retouch(frame_rgb_u8, self.locate(frame_rgb_u8, pts_s))
+
+    def locate(self, frame_rgb_u8: npt.NDArray[np.uint8], pts_s: float | None = None) -> Located:
+        """The first half of `process`: where the faces are.
+
+        It shares nothing with `retouch`, so one thread may locate the faces of frames to come while another
+        retouches; each must be given the frames in order.
+        """
+        self._check_open()
+        stages = _Stopwatch(LOCATE_STAGES)
         frame = _checked(frame_rgb_u8)
-        stages = _Stopwatch()
         dt_s = self._advance(frame, pts_s)
         restarted, self._fresh = self._fresh, False
         with stages.running("locate"):
@@ -148,56 +184,56 @@ class Retoucher:
         with stages.running("align"):
             for track in tracks:
                 track.align()
-        self._forget_all_but(tracks)
+        with stages.running("crop"):
+            faces = tuple(_located(track, frame) for track in tracks)
+        return Located(faces, stages.ms(), restarted)
+
+    def retouch(self, frame_rgb_u8: npt.NDArray[np.uint8], located: Located) -> npt.NDArray[np.uint8]:
+        """The second half of `process`: the retouched frame, a new array, for the frame's own `located`."""
+        self._check_open()
+        stages = _Stopwatch(RETOUCH_STAGES)
+        frame = _checked(frame_rgb_u8)
+        kept = {face.id for face in located.faces}
+        self._memories = {key: memory for key, memory in self._memories.items() if key in kept}
         retouched = frame.copy()
-        faces = [self._retouch(frame, retouched, track, stages) for track in tracks]
-        self.last = FrameResult(faces, stages.ms(began), restarted)
+        faces = [self._retouch(retouched, face, stages) for face in located.faces]
+        spent_ms = {**located.stage_ms, **stages.ms()}
+        spent_ms["total"] += located.stage_ms["total"]
+        ordered = {stage: spent_ms[stage] for stage in STAGES}
+        self.last = FrameResult(faces, ordered, located.restarted)
         return retouched
 
-    def _retouch(
-        self,
-        frame: npt.NDArray[np.uint8],
-        retouched: npt.NDArray[np.uint8],
-        track: Track,
-        stages: _Stopwatch,
-    ) -> FaceResult:
-        """Crop, step and composite of one face."""
-        with stages.running("crop"):
-            crop_face(frame, track.alignment, self._face_u8)
+    def _retouch(self, retouched: npt.NDArray[np.uint8], face: LocatedFace, stages: _Stopwatch) -> FaceResult:
+        """Step and composite of one face."""
         with stages.running("step"):
-            residual, seen = self.engine.step(self._face_u8, self._state_of(track))
+            residual, seen = self.engine.step(face.face_u8, self._state_of(face))
         with stages.running("composite"):
-            guard = skin_guard(track.face_landmarks_px)
+            guard = skin_guard(face.face_landmarks_px)
             on_skin = cv2.multiply(seen, guard, scale=1.0 / 255.0, dtype=cv2.CV_32F)
-            amount = self._strength * track.fade
-            changed = add_residual(retouched, residual, guard, track.alignment, amount)
+            amount = self._strength * face.fade
+            changed = add_residual(retouched, residual, guard, face.alignment, amount)
         return FaceResult(
-            id=track.id,
-            box_px=track.box_px,
-            landmarks_px=track.landmarks_px,
-            alignment=track.alignment,
+            id=face.id,
+            box_px=face.box_px,
+            landmarks_px=face.landmarks_px,
+            alignment=face.alignment,
             map=np.asarray(on_skin, np.float32),
-            fade=track.fade,
+            fade=face.fade,
             changed_px=changed,
         )
 
-    def _state_of(self, track: Track) -> EngineState:
-        memory = self._memories.get(track.id)
-        if memory is None or memory.epoch != track.epoch:
-            memory = _Memory(track.epoch, self.engine.new_state())
-            self._memories[track.id] = memory
+    def _state_of(self, face: LocatedFace) -> EngineState:
+        memory = self._memories.get(face.id)
+        if memory is None or memory.epoch != face.epoch:
+            memory = _Memory(face.epoch, self.engine.new_state())
+            self._memories[face.id] = memory
         return memory.state
-
-    def _forget_all_but(self, tracks: list[Track]) -> None:
-        kept = {track.id for track in tracks}
-        self._memories = {key: memory for key, memory in self._memories.items() if key in kept}
 
     def _advance(self, frame: npt.NDArray[np.uint8], pts_s: float | None) -> float:
         """Seconds since the previous frame; starts anew at a gap, a step back, a cut or a new size."""
         elapsed = self._elapsed(pts_s)
         if self._scene_changed(frame) or not 0.0 <= elapsed <= MAX_GAP_S:
-            self._tracker.restart()
-            self._memories.clear()
+            self._tracker.restart()  # new ids, so that no memory outlives it
             self._fresh = True
             elapsed = NOMINAL_FRAME_S
         return max(elapsed, MIN_STEP_S)
@@ -216,6 +252,10 @@ class Retoucher:
         before, self._pts_s = self._pts_s, pts_s
         return NOMINAL_FRAME_S if pts_s is None or before is None else pts_s - before
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise VretouchError("this Retoucher was closed; make a new one")
+
     def close(self) -> None:
         """Stop the face models this object started. The engine may be shared and stays."""
         if not self._closed and self._own_finder is not None:
@@ -231,11 +271,26 @@ class Retoucher:
         self.close()
 
 
-class _Stopwatch:
-    """Adds up the time of each stage over the faces of one frame."""
+def _located(track: Track, frame: npt.NDArray[np.uint8]) -> LocatedFace:
+    """The track as it is now, for it moves on with the next frame."""
+    return LocatedFace(
+        id=track.id,
+        epoch=track.epoch,
+        fade=track.fade,
+        box_px=track.box_px,
+        landmarks_px=track.landmarks_px,
+        alignment=track.alignment,
+        face_landmarks_px=track.face_landmarks_px,
+        face_u8=crop_face(frame, track.alignment),
+    )
 
-    def __init__(self) -> None:
-        self._ns = dict.fromkeys(STAGES, 0)
+
+class _Stopwatch:
+    """Adds up the time of each stage over the faces of one frame, and all that passes: `total`."""
+
+    def __init__(self, stages: tuple[str, ...]) -> None:
+        self._ns = dict.fromkeys(stages, 0)
+        self._began_ns = time.perf_counter_ns()
 
     @contextmanager
     def running(self, stage: str) -> Iterator[None]:
@@ -245,10 +300,10 @@ class _Stopwatch:
         finally:
             self._ns[stage] += time.perf_counter_ns() - began
 
-    def ms(self, began_ns: int) -> dict[str, float]:
-        """Milliseconds by stage, with the total since began_ns."""
-        self._ns["total"] = time.perf_counter_ns() - began_ns
-        return {stage: ns / 1e6 for stage, ns in self._ns.items()}
+    def ms(self) -> dict[str, float]:
+        """Milliseconds by stage so far."""
+        taken = self._ns | {"total": time.perf_counter_ns() - self._began_ns}
+        return {stage: ns / 1e6 for stage, ns in taken.items()}
 
 
 def _checked_engine(engine: Engine) -> Engine:

@@ -113,17 +113,17 @@ class Counts:
         return self.frames / max(self.wall_ns / 1e9, 1e-9)
 
 
-class Pipeline:
+class Pipeline(Generic[T]):
     """One run of frames through `work` into a sink.
 
-    stopped: asked often; once true, no more frames are taken, those on their way are finished, and the run
-    ends.
+    frames: of whatever kind `work` takes. stopped: asked often; once true, no more frames are taken, those on
+    their way are finished, and the run ends.
     """
 
     def __init__(
         self,
-        frames: Iterable[Frame],
-        work: Callable[[Frame], Finished],
+        frames: Iterable[T],
+        work: Callable[[T], Finished],
         sink: FrameSink,
         *,
         slots: int = SLOTS,
@@ -133,7 +133,7 @@ class Pipeline:
         self.counts = Counts()
         self._stopped = stopped
         self._frames, self._work, self._sink, self._on_frame = frames, work, sink, on_frame
-        self._decoded: Slots[Frame] = Slots(slots, stopped)
+        self._decoded: Slots[T] = Slots(slots, stopped)
         self._finished: Slots[Finished] = Slots(slots)
         self._errors: list[BaseException] = []
 

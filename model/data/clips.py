@@ -19,7 +19,7 @@ from model.data import camera as cam
 from model.data import imperfections as imp
 from model.data import motion as mo
 from model.data.diffuse import own_redness, paint_diffuse
-from model.data.harvest import BROWN, MOLE, REDDISH, open_bank
+from model.data.harvest import MOLE, REDDISH, open_bank
 from model.data.kinds import CONDITIONS, KINDS, PASTABLE_SHARE, WHOLE_SKIN_PX
 from model.data.negatives import KEPT_ABSORBANCE, paint_negatives, put_on_glasses
 from model.data.pasted import OWN_DEPTH, RealMarks
@@ -252,14 +252,12 @@ class ClipSampler:
         real = (
             torch.rand(len(marks), generator=gen) < self.config.harvested_share / PASTABLE_SHARE
         ) & pastable
-        real &= self.real.has(REDDISH) and self.real.has(BROWN)
+        real &= self.real.has(REDDISH)
         imp.paint_marks(layers, marks.pick(~real), light, self.noise, gen)
-        for name, kind in (("reddish", REDDISH), ("brown", BROWN)):
-            of_kind = torch.tensor([k.real == name for k in KINDS])[marks.kind] & real
-            some = marks.pick(of_kind)
-            if len(some):
-                pasting = self.real.as_marks(kind, some.radius, some.depth, some.properties["melanin"], gen)
-                self.real.paste(layers.absorb, some.places, pasting)
+        some = marks.pick(real)
+        if len(some):
+            pasting = self.real.as_marks(REDDISH, some.radius, some.depth, some.properties["melanin"], gen)
+            self.real.paste(layers.absorb, some.places, pasting)
         return layers
 
     def _marks(self, bits: Tensor, paintable: Tensor, clean: Tensor, gen: torch.Generator) -> imp.Marks:

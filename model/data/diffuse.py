@@ -28,12 +28,14 @@ REDNESS_FLOOR = 0.04
 MOLE_RED, MOLE_GREEN = 0.11, 0.27
 
 # What, how often, absorbance of green (low, high), pigment, regions.
-REDNESS = ("redness", 0.12, (0.05, 0.18), HAEMOGLOBIN, CHEEKS | NOSE | JAW)
-BLOTCHES = ("blotches", 0.16, (0.06, 0.20), HAEMOGLOBIN, FOREHEAD | CHEEKS | JAW | NOSE | LIP)
-PIGMENT = ("pigment", 0.05, (0.05, 0.12), MELANIN, FOREHEAD | CHEEKS | LIP)
-RASH = ("rash", 0.04, (0.06, 0.18), HAEMOGLOBIN, JAW)
-SHADOW = ("shadow", 0.20, (0.07, 0.22), VENOUS, UNDER_EYE)
-SHINE_CHANCE = 0.14
+# All are strong enough to be told from the face's own colour: what nobody can see cannot be learnt, and
+# taking it away would change the tone.
+REDNESS = ("redness", 0.06, (0.09, 0.20), HAEMOGLOBIN, CHEEKS | NOSE | JAW)
+BLOTCHES = ("blotches", 0.14, (0.09, 0.22), HAEMOGLOBIN, FOREHEAD | CHEEKS | JAW | NOSE | LIP)
+PIGMENT = ("pigment", 0.03, (0.08, 0.14), MELANIN, FOREHEAD | CHEEKS | LIP)
+RASH = ("rash", 0.04, (0.09, 0.20), HAEMOGLOBIN, JAW)
+SHADOW = ("shadow", 0.15, (0.10, 0.22), VENOUS, UNDER_EYE)
+SHINE_CHANCE = 0.07
 DRY_CHANCE = 0.05
 
 
@@ -49,7 +51,7 @@ def paint_diffuse(layers: Layers, base: Tensor, bits: Tensor, often: Tensor, gen
         if bool((much > 0).any()):
             field = _region(bits, regions) * _pattern(name, bits, gen)
             _add(layers, field, much, pigment)
-    _shine(layers, base, bits, _much(SHINE_CHANCE, (0.10, 0.34), often, gen), gen)
+    _shine(layers, base, bits, _much(SHINE_CHANCE, (0.18, 0.36), often, gen), gen)
     _dry(layers, bits, _much(DRY_CHANCE, (0.05, 0.12), often, gen), gen)
 
 
@@ -124,7 +126,7 @@ def _pattern(name: str, bits: Tensor, gen: torch.Generator) -> Tensor:
     if name == "shadow":
         return (0.85 + 0.12 * wide).clamp(0.3, 1.2)
     if name == "redness":
-        return (0.75 + 0.30 * wide + 0.14 * fine).clamp(0.0, 1.4)
+        return (0.55 + 0.45 * wide + 0.30 * fine).clamp(0.0, 1.5)
     middle = coarse_noise(shape, 7.0, gen)
     ragged = wide + 0.7 * middle + 0.3 * fine
     # Islands: what rises above a level, with a soft shore.

@@ -1,7 +1,7 @@
 """What a retoucher must leave: moles, freckles, stubble, pores, creases, stray hair, blush, glasses, ink.
 
 Painted alike into raw and target. Moles are dark, brown and sharp-edged, freckles light, small and many; the
-marks that acne leaves are softer or redder, so the two can be told apart, though not at a glance.
+marks that acne leaves are softer and redder, so that the two can be told apart, though not at a glance.
 """
 
 from __future__ import annotations

@@ -22,8 +22,12 @@ from stream.engine import WeightsFile
 from stream.errors import WeightsError
 
 METADATA_KEY = "vretouch"
-CONTRACT_VERSION = 1
-SPIN_US = 50
+CONTRACT_VERSION = 2
+SPIN_US = 200
+CELLS = {
+    "residual_cells": (1, 12, FACE_PX // 2, FACE_PX // 2),
+    "map_cells": (1, 4, FACE_PX // 2, FACE_PX // 2),
+}
 Array = npt.NDArray[np.float32]
 
 
@@ -95,8 +99,10 @@ class OnnxState:
     def __init__(self, session: ort.InferenceSession, contract: Contract) -> None:
         self.time = 0
         self.face = np.zeros((1, 3, FACE_PX, FACE_PX), np.float32)
-        self.residual = np.zeros((1, 3, FACE_PX, FACE_PX), np.float32)
-        self.map = np.zeros((1, 1, FACE_PX, FACE_PX), np.float32)
+        self.residual_cells = np.zeros(CELLS["residual_cells"], np.float32)
+        self.map_cells = np.zeros(CELLS["map_cells"], np.float32)
+        self.residual = np.zeros((3, FACE_PX, FACE_PX), np.float32)
+        self.map = np.zeros((1, FACE_PX, FACE_PX), np.float32)
         self.channel_u8 = np.zeros((FACE_PX, FACE_PX), np.uint8)
         self.rings = {s.name: np.zeros(s.shape, np.float32) for s in contract.states if s.ring}
         self.slots = {s.name: np.zeros(s.out_shape(), np.float32) for s in contract.states if s.ring}
@@ -113,7 +119,7 @@ class OnnxState:
         reads: dict[str, Array] = {"face": self.face}
         reads |= {f"{name}_in": ring for name, ring in self.rings.items()}
         reads |= {f"{name}_in": pair[turn] for name, pair in self.plain.items()}
-        writes: dict[str, Array] = {"residual": self.residual, "map": self.map}
+        writes: dict[str, Array] = {"residual_cells": self.residual_cells, "map_cells": self.map_cells}
         writes |= {f"{name}_out": slot for name, slot in self.slots.items()}
         writes |= {f"{name}_out": pair[1 - turn] for name, pair in self.plain.items()}
         for name, array in reads.items():
@@ -154,9 +160,10 @@ class OnnxEngine:
         to_planes(face_rgb_u8, state.face[0], state.channel_u8)
         self._session.run_with_iobinding(state.bindings[state.time % 2])
         state.push(self._contract.states)
-        state.residual *= np.float32(255.0)
+        from_cells(state.residual_cells, 255.0, state.residual)
+        from_cells(state.map_cells, 1.0, state.map)
         # The planes seen as [512, 512, 3]: nothing is moved.
-        return state.residual[0].transpose(1, 2, 0), state.map[0, 0]
+        return state.residual.transpose(1, 2, 0), state.map[0]
 
 
 def to_planes(face_rgb_u8: npt.NDArray[np.uint8], planes: Array, channel_u8: npt.NDArray[np.uint8]) -> None:
@@ -166,13 +173,24 @@ def to_planes(face_rgb_u8: npt.NDArray[np.uint8], planes: Array, channel_u8: npt
         np.multiply(channel_u8, np.float32(1.0 / 255.0), out=plane)
 
 
+def from_cells(cells: Array, factor: float, planes: Array) -> None:
+    """Cells float32 [1, 4 C, h, w], times the factor, into planes float32 [C, 2 h, 2 w] (see
+    export.contract)."""
+    _, channels, h, w = cells.shape
+    four = cells.reshape(channels // 4, 2, 2, h, w)
+    laid_out = planes.reshape(channels // 4, h, 2, w, 2)
+    for i in (0, 1):
+        for j in (0, 1):
+            np.multiply(four[:, i, j], np.float32(factor), out=laid_out[:, :, i, :, j])
+
+
 def _session(weights: WeightsFile, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     # Waking a sleeping thread for each node of the graph costs 3 ms a step, but threads that spin for long,
-    # or between steps, take the encoder's core. 50 us of spinning keeps the gain and avoids the loss.
+    # or between steps, take the encoder's core. 200 us of spinning keeps the gain and avoids the loss.
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
     options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -188,8 +206,7 @@ def _session(weights: WeightsFile, threads: int) -> ort.InferenceSession:
 
 def _check_names(session: ort.InferenceSession, contract: Contract, source: str) -> None:
     """The graph must have what the contract names, in the contract's sizes."""
-    image = (1, 3, FACE_PX, FACE_PX)
-    wanted: dict[str, tuple[int, ...]] = {"face": image, "residual": image, "map": (1, 1, FACE_PX, FACE_PX)}
+    wanted: dict[str, tuple[int, ...]] = {"face": (1, 3, FACE_PX, FACE_PX), **CELLS}
     for spec in contract.states:
         wanted |= {f"{spec.name}_in": spec.shape, f"{spec.name}_out": spec.out_shape()}
     found = {node.name: node.shape for node in (*session.get_inputs(), *session.get_outputs())}

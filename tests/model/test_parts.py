@@ -9,7 +9,14 @@ torch = require("torch")
 from model.config import PRESETS  # noqa: E402
 from model.decoder import gate  # noqa: E402
 from model.fir import FIR, PixelAdaptive  # noqa: E402
-from model.losses import LossWeights, Truth, detail_loss, frame_terms, laplacian  # noqa: E402
+from model.losses import (  # noqa: E402
+    LossWeights,
+    Truth,
+    broad_loss,
+    detail_loss,
+    frame_terms,
+    laplacian,
+)
 from model.mma import MMA, reference_mean  # noqa: E402
 from model.spynet import SpyNet  # noqa: E402
 from model.vretoucher import Step, Trace, VRetouchEr  # noqa: E402
@@ -104,6 +111,39 @@ def test_laplacian_of_a_flat_picture_is_nought() -> None:
     assert float(detail_loss(torch.full((1, 3, 16, 16), 0.3), torch.ones(1, 1, 16, 16))) == 0.0
 
 
+def test_the_encoder_sees_each_place_against_the_rest_of_the_face() -> None:
+    torch.manual_seed(0)
+    encoder = VRetouchEr(PRESETS["tiny"]).encoder.eval()
+    face = torch.rand(1, 3, 320, 320)
+    redder = face.clone()
+    redder[..., 288:, 288:] = 1.0  # 1/64: more than 128 pixels away, out of reach of the finer scales
+    with torch.no_grad():
+        difference = (encoder(face)[0] - encoder(redder)[0]).abs().amax((0, 1))
+    assert float(difference[:16, :16].max()) > 0.0
+
+
+def test_the_broad_loss_sees_what_is_wide_and_not_what_cancels() -> None:
+    wide, fine = torch.full((1, 3, 128, 128), 0.01), torch.zeros(1, 3, 128, 128)
+    fine[..., ::2], fine[..., 1::2] = 0.01, -0.01
+    even = torch.ones(1, 1, 128, 128)
+    assert float(broad_loss(wide, even)) == pytest.approx(4 * 0.01)
+    assert float(broad_loss(fine, even)) == pytest.approx(0.0, abs=1e-8)
+    assert float(broad_loss(wide, 3 * even)) == pytest.approx(12 * 0.01)
+
+
+def test_a_mole_that_is_lost_costs_more_than_clean_skin() -> None:
+    raw = torch.full((1, 3, 64, 64), 0.5)
+    none, mole = torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
+    mole[..., 20:24, 20:24] = 1.0
+    costs = []
+    for keep in (none, mole):
+        truth = Truth(raw, raw, none, torch.zeros(1, 2, 64, 64), keep)
+        step, trace = perfect(truth)
+        terms, _ = frame_terms(step._replace(residual=0.1 * mole * raw), trace, truth, None, LossWeights())
+        costs.append(float(terms.retouch))
+    assert costs[1] == pytest.approx((1 + LossWeights().keep) * costs[0], rel=1e-5)
+
+
 def perfect(truth: Truth) -> tuple[Step, Trace]:
     network = VRetouchEr(PRESETS["tiny"])
     logit = torch.where(truth.map > 0.5, 20.0, -20.0)
@@ -115,10 +155,10 @@ def perfect(truth: Truth) -> tuple[Step, Trace]:
 
 def test_a_perfect_step_costs_nothing_and_a_lazy_one_something() -> None:
     torch.manual_seed(0)
-    raw = torch.rand(1, 3, 32, 32)
-    mask = torch.zeros(1, 1, 32, 32)
+    raw = torch.rand(1, 3, 64, 64)
+    mask = torch.zeros(1, 1, 64, 64)
     mask[..., 8:16, 8:16] = 1.0
-    truth = Truth(raw, raw + 0.1 * mask, mask, torch.full((1, 2, 32, 32), 1.0))
+    truth = Truth(raw, raw + 0.1 * mask, mask, torch.full((1, 2, 64, 64), 1.0), torch.zeros_like(mask))
     step, trace = perfect(truth)
     weights = LossWeights()
     good, _ = frame_terms(step, trace, truth, torch.zeros_like(raw), weights)
@@ -126,13 +166,14 @@ def test_a_perfect_step_costs_nothing_and_a_lazy_one_something() -> None:
         step._replace(residual=torch.zeros_like(raw)), trace, truth, torch.zeros_like(raw), weights
     )
     assert float(good.total(weights)) < 1e-4
-    assert float(lazy.retouch) == pytest.approx(0.1 * 7 * 64 / 1024, rel=1e-4)
+    assert float(lazy.retouch) == pytest.approx(0.1 * 3 * 64 / 4096, rel=1e-4)
     assert float(lazy.temporal) > float(good.temporal)
 
 
 def test_a_steady_error_costs_no_temporal_loss() -> None:
-    raw = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    truth = Truth(raw, raw, torch.zeros(1, 1, 32, 32), torch.zeros(1, 2, 32, 32))
+    raw = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    none = torch.zeros(1, 1, 64, 64)
+    truth = Truth(raw, raw, none, torch.zeros(1, 2, 64, 64), none)
     step, trace = perfect(truth)
     off = step._replace(residual=torch.full_like(raw, 0.05))
     terms, error = frame_terms(off, trace, truth, torch.full_like(raw, 0.05), LossWeights())

@@ -25,6 +25,7 @@ class FakeFace:
     alignment: npt.NDArray[np.float64]
     map: npt.NDArray[np.float32]
     fade: float = 1.0
+    changed_px: tuple[int, int, int, int] | None = PATCH
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ class FakeRetoucher:
         self.last = FakeLast()
         self.times_s: list[float | None] = []
         self.shapes: list[tuple[int, ...]] = []
+
+    def locate(self, frame_rgb_u8: npt.NDArray[np.uint8], pts_s: float | None = None) -> float | None:
+        return pts_s
+
+    def retouch(self, frame_rgb_u8: npt.NDArray[np.uint8], located: float | None) -> npt.NDArray[np.uint8]:
+        return self.process(frame_rgb_u8, located)
 
     def process(
         self, frame_rgb_u8: npt.NDArray[np.uint8], pts_s: float | None = None

@@ -45,7 +45,7 @@ def test_a_video_is_retouched_and_summed_up(tmp_path, capsys):
     assert code == 0
     lines = said.splitlines()
     assert re.fullmatch(rf"{tmp_path}/out.mp4: done, 12 frames, face in 12, [\d.]+ frames/s", lines[0])
-    assert re.search(r"decode [\d.]+, retouch [\d.]+ \(locate 1.0, step 2.0\), encode [\d.]+", lines[1])
+    assert re.search(r"locate [\d.]+, retouch [\d.]+, encode [\d.]+ \(locate 1.0, step 2.0\)", lines[1])
     assert len(lines) == 2
     change = rgb_frames(tmp_path / "out.mp4")[3].astype(int) - rgb_frames(source)[3]
     assert change[10:16, 12:20, 0].mean() > 30

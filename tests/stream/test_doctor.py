@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -95,3 +98,27 @@ def test_weights_of_every_preset_are_looked_at(monkeypatch, tmp_path):
     monkeypatch.setattr("stream.engine.weights_folder", lambda: tmp_path)
     found = {f.name: f.state for f in module.weights_findings()}
     assert found == {"weights live": "missing", "weights studio": "optional", "weights paper": "optional"}
+
+
+ABSENT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name == "cv2":
+            raise ModuleNotFoundError("No module named 'cv2'", name=name)
+sys.meta_path.insert(0, Absent())
+from stream.cli import main
+sys.exit(main(["doctor"]))
+"""
+
+
+def test_the_doctor_runs_where_a_library_is_missing():
+    done = subprocess.run(
+        [sys.executable, "-c", ABSENT],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "missing   opencv-python-headless" in done.stdout

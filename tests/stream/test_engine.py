@@ -183,7 +183,7 @@ def test_a_missing_card_is_refused(tmp_path: Path) -> None:
         "",
         "nonsense",
         {},
-        {**CONTRACT, "version": 2},
+        {**CONTRACT, "version": 1},
         {**CONTRACT, "face_px": 256},
         {**CONTRACT, "states": [{"name": "total"}]},
         {**CONTRACT, "states": [{**STATES[0], "kind": "odd"}]},

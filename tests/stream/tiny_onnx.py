@@ -17,12 +17,13 @@ import numpy.typing as npt
 from tests.conftest import require
 
 DELTA = 3
+CHANNELS = {"residual": 3, "map": 1}
 STATES: list[dict[str, Any]] = [
     {"name": "total", "kind": "plain", "shape": [1, 1, 4, 4], "slot_axis": None},
     {"name": "past", "kind": "ring", "shape": [1, DELTA, 2, 4], "slot_axis": 1},
     {"name": "valid", "kind": "ring", "shape": [1, DELTA], "slot_axis": 1},
 ]
-CONTRACT: dict[str, Any] = {"preset": "live", "version": 1, "face_px": 512, "delta": DELTA, "states": STATES}
+CONTRACT: dict[str, Any] = {"preset": "live", "version": 2, "face_px": 512, "delta": DELTA, "states": STATES}
 
 
 def write_tiny(folder: Path, contract: dict[str, Any] | str | None = None, preset: str = "live") -> Path:
@@ -67,19 +68,32 @@ def _graph(onnx: Any) -> Any:
         node("Mul", ["c", "c001"], ["d"]),
         node("Add", ["a", "b"], ["e"]),
         node("Add", ["e", "d"], ["residual"]),
+        *_cells(node, "residual"),
         node("ReduceMean", ["face", "rgb"], ["f"], keepdims=1),
         node("ReduceMean", ["valid_in"], ["g"], keepdims=0),
         node("Add", ["f", "g"], ["h"]),
         node("Clip", ["h", "zero", "one"], ["map"]),
+        *_cells(node, "map"),
         node("Mul", ["total_in", "c05"], ["i"]),
         node("Add", ["i", "mean"], ["total_out"]),
         node("Expand", ["mean", "s_past"], ["past_out"]),
         node("Expand", ["one", "s_valid"], ["valid_out"]),
     ]
     ins = [value("face", [1, 3, 512, 512])] + [value(f"{s['name']}_in", s["shape"]) for s in STATES]
-    outs = [value("residual", [1, 3, 512, 512]), value("map", [1, 1, 512, 512])]
+    constants += [tensor(f"{n}_in_cells", whole, [6], [1, c, 256, 2, 256, 2]) for n, c in CHANNELS.items()]
+    constants += [tensor(f"{n}_as_cells", whole, [4], [1, 4 * c, 256, 256]) for n, c in CHANNELS.items()]
+    outs = [value(f"{n}_cells", [1, 4 * c, 256, 256]) for n, c in CHANNELS.items()]
     outs += [value("total_out", [1, 1, 4, 4]), value("past_out", [1, 1, 2, 4]), value("valid_out", [1, 1])]
     return onnx.helper.make_graph(nodes, "tiny", ins, outs, constants)
+
+
+def _cells(node: Any, name: str) -> list[Any]:
+    """[1, C, 512, 512] to its cells [1, 4 C, 256, 256]."""
+    return [
+        node("Reshape", [name, f"{name}_in_cells"], [f"{name}_6"]),
+        node("Transpose", [f"{name}_6"], [f"{name}_turned"], perm=[0, 1, 3, 5, 2, 4]),
+        node("Reshape", [f"{name}_turned", f"{name}_as_cells"], [f"{name}_cells"]),
+    ]
 
 
 class TinyReference:
