@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import numpy as np
 from bench.clock import now_ns
 from bench.report import BenchError
 
-SAMPLE_S = 0.5
+SAMPLE_S = 0.1
 _SETTLED = 0.3
 _LEAST_SECONDS = 60.0
 
@@ -24,7 +25,7 @@ _LEAST_SECONDS = 60.0
 @dataclass(frozen=True)
 class Run:
     """seconds: from start to exit. peak_mb: largest resident set. rss: (seconds, MB) samples of the
-    resident set."""
+    resident set, one each SAMPLE_S."""
 
     seconds: float
     peak_mb: float
@@ -63,9 +64,14 @@ def watch(command: Sequence[str]) -> Run:
                 f"{' '.join(command[:6])} ... failed: {said[-1] if said else process.returncode}"
             )
     assert usage is not None
-    # Linux counts ru_maxrss in KiB, macOS in bytes.
-    unit = 1024.0**2 if sys.platform == "darwin" else 1024.0
-    return Run(seconds, usage.ru_maxrss / unit, tuple(samples))
+    return Run(seconds, _peak_mb(samples, usage.ru_maxrss), tuple(samples))
+
+
+def _peak_mb(samples: list[tuple[float, float]], maxrss: int) -> float:
+    """The largest sample. Linux's own ru_maxrss begins with the size of whoever started the process, so it
+    counts only where there is no sample; there in KiB, in bytes on macOS."""
+    seen = [mb for _, mb in samples if not math.isnan(mb)]
+    return max(seen) if seen else maxrss / (1024.0**2 if sys.platform == "darwin" else 1024.0)
 
 
 def _resident_mb(pid: int) -> float:

@@ -71,6 +71,12 @@ def test_a_process_is_watched() -> None:
     assert len(run.rss) >= 1
 
 
+def test_the_memory_of_who_measures_does_not_count() -> None:
+    held = np.ones(30_000_000)
+    run = watch([sys.executable, "-c", "import time; time.sleep(0.7)"])
+    assert run.peak_mb < 100 < held.nbytes / 1e6
+
+
 def test_a_failed_process_says_its_last_line() -> None:
     with pytest.raises(BenchError, match="no such luck"):
         watch([sys.executable, "-c", "import sys; sys.exit('no such luck')"])
