@@ -2,9 +2,10 @@
 
 Two kinds of state, both all zeros before the first frame, float32:
 
-- `plain`: `<state>_out` has the shape of `<state>_in` and is the next step's `<state>_in`. - `ring`:
-`<state>_out` is one slot (length 1 along `slot_axis`) that overwrites the oldest slot of `<state>_in`
-(index t mod delta), so a runtime copies one slot and never the ring. The order of the slots has no meaning.
+- `plain`: `<state>_out` has the shape of `<state>_in` and is the next step's `<state>_in`.
+- `ring`: `<state>_out` is one slot (length 1 along `slot_axis`) that overwrites the oldest slot of
+  `<state>_in` (index t mod delta), so a runtime copies one slot and never the ring. The order of the slots
+  has no meaning.
 
 The pictures come out by cells: channel 4 c + 2 i + j at (y, x) is channel c at (2 y + i, 2 x + j). ONNX
 Runtime takes a tenth of the step to put them in place, on one core; a runtime does it in passing.

@@ -69,7 +69,7 @@ class Options:
     average: float = 0.999
     every: int = 500
     density: float = 1.5
-    diffuse: float = 2.0
+    diffuse: float = 1.2
     compile: bool = False
 
 

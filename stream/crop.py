@@ -104,13 +104,9 @@ def invert(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(cv2.invertAffineTransform(matrix), np.float64)
 
 
-def crop_face(
-    frame_rgb_u8: npt.NDArray[np.uint8],
-    to_face: npt.NDArray[np.float64],
-    out: npt.NDArray[np.uint8] | None = None,
-) -> npt.NDArray[np.uint8]:
-    """The aligned face, uint8 [512, 512, 3] RGB, of a frame uint8 [H, W, 3] RGB; into `out` if given."""
-    return warp(frame_rgb_u8, to_face, (FACE_PX, FACE_PX), out=out)
+def crop_face(frame_rgb_u8: npt.NDArray[np.uint8], to_face: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+    """The aligned face, uint8 [512, 512, 3] RGB, of a frame uint8 [H, W, 3] RGB."""
+    return warp(frame_rgb_u8, to_face, (FACE_PX, FACE_PX))
 
 
 def warp(
@@ -119,7 +115,6 @@ def warp(
     size: tuple[int, int],
     *,
     enlarge: int = cv2.INTER_LINEAR,
-    out: npt.NDArray[np.uint8] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Antialiased similarity warp of uint8 [H, W, 3] to size (width, height); edges repeat outwards.
 
@@ -133,7 +128,7 @@ def warp(
     # With a fourth channel OpenCV's vector code applies: half the time, both conversions included.
     four = cv2.cvtColor(part, cv2.COLOR_RGB2RGBA)
     warped = cv2.warpAffine(four, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB, dst=out), np.uint8)
+    return np.asarray(cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB), np.uint8)
 
 
 def _source_part(

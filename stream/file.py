@@ -276,7 +276,7 @@ def report_lines(report: FileReport) -> list[str]:
         f"{named}: {what}, {frames}, {faces}, {counts.fps:.1f} frames/s",
         f"ms a frame: decode and locate {counts.mean_ms('decode'):.1f}, "
         f"retouch {counts.mean_ms('retouch'):.1f}, encode {counts.mean_ms('encode'):.1f}"
-        f" ({', '.join(f'{stage} {ms[stage]:.1f}' for stage in ms if stage != 'total')})",
+        f"; by stage {', '.join(f'{stage} {ms[stage]:.1f}' for stage in ms if stage != 'total')}",
     ]
     if counts.frames and not counts.with_face:
         lines.append(

@@ -106,7 +106,8 @@ class _Memory:
 
 
 class Retoucher:
-    """Retouches a stream of frames; a context manager. One object a stream, one thread at a time.
+    """Retouches a stream of frames; a context manager. One object a stream; one thread at a time, or one
+    each for `locate` and `retouch`.
 
     engine: a name (see stream.engine.ENGINES) or an Engine already loaded, which several Retouchers may
     share. strength: 0 (frames pass through bit for bit) to 1; may be changed at any time. finder: face models
@@ -148,7 +149,8 @@ class Retoucher:
         self._strength = float(value)
 
     def reset(self) -> None:
-        """Forget everything: the next frame is the first of a new stream."""
+        """Forget everything: the next frame is the first of a new stream. Not while other threads are at
+        work."""
         self._tracker.restart()
         self._memories: dict[int, _Memory] = {}
         self._pts_s: float | None = None

@@ -10,6 +10,7 @@ from model.config import PRESETS  # noqa: E402
 from model.decoder import gate  # noqa: E402
 from model.fir import FIR, PixelAdaptive  # noqa: E402
 from model.losses import (  # noqa: E402
+    RARITY,
     LossWeights,
     Truth,
     broad_loss,
@@ -139,9 +140,12 @@ def test_a_mole_that_is_lost_costs_more_than_clean_skin() -> None:
     for keep in (none, mole):
         truth = Truth(raw, raw, none, torch.zeros(1, 2, 64, 64), keep)
         step, trace = perfect(truth)
-        terms, _ = frame_terms(step._replace(residual=0.1 * mole * raw), trace, truth, None, LossWeights())
-        costs.append(float(terms.retouch))
-    assert costs[1] == pytest.approx((1 + LossWeights().keep) * costs[0], rel=1e-5)
+        step = step._replace(residual=0.1 * mole * raw, map=mole)
+        terms, _ = frame_terms(step, trace, truth, None, LossWeights())
+        costs.append((float(terms.retouch), float(terms.map)))
+    (plain, plain_map), (dear, dear_map) = costs
+    assert dear == pytest.approx((1 + LossWeights().keep) * plain, rel=1e-5)
+    assert dear_map == pytest.approx((1 + RARITY) * plain_map, rel=1e-3)
 
 
 def perfect(truth: Truth) -> tuple[Step, Trace]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def test_a_video_is_retouched_and_summed_up(tmp_path, capsys):
     assert code == 0
     lines = said.splitlines()
     assert re.fullmatch(rf"{tmp_path}/out.mp4: done, 12 frames, face in 12, [\d.]+ frames/s", lines[0])
-    assert re.search(r"locate [\d.]+, retouch [\d.]+, encode [\d.]+ \(locate 1.0, step 2.0\)", lines[1])
+    assert re.search(
+        r"locate [\d.]+, retouch [\d.]+, encode [\d.]+; by stage locate 1.0, step 2.0$", lines[1]
+    )
     assert len(lines) == 2
     change = rgb_frames(tmp_path / "out.mp4")[3].astype(int) - rgb_frames(source)[3]
     assert change[10:16, 12:20, 0].mean() > 30
@@ -146,6 +149,14 @@ def test_an_image_takes_no_video_options(tmp_path, capsys, words):
     wrong(capsys, tmp_path, f"{words[0]} is for videos", "file", *images, *words)
 
 
+def stopped_early(tmp_path: Path, capsys, make: Callable[[], FakeRetoucher]) -> None:
+    """The command ends as by Ctrl-C before the first frame, and leaves nothing."""
+    source = make_video(tmp_path / "in.mp4")
+    assert main(["file", str(source), str(tmp_path / "out.mp4")], make) == 130
+    assert "nothing was left behind" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
 def test_ctrl_c_while_the_network_is_loaded_is_not_lost(tmp_path, capsys):
     def make() -> FakeRetoucher:
         try:
@@ -156,10 +167,7 @@ def test_ctrl_c_while_the_network_is_loaded_is_not_lost(tmp_path, capsys):
             pass
         return FakeRetoucher()
 
-    source = make_video(tmp_path / "in.mp4")
-    assert main(["file", str(source), str(tmp_path / "out.mp4")], make) == 130
-    assert "nothing was left behind" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+    stopped_early(tmp_path, capsys, make)
 
 
 def test_one_frame_is_one_frame(tmp_path, capsys):
@@ -248,10 +256,7 @@ def test_ctrl_c_before_the_first_frame_leaves_nothing(tmp_path, capsys):
         time.sleep(1.0)
         return FakeRetoucher()
 
-    source = make_video(tmp_path / "in.mp4")
-    assert main(["file", str(source), str(tmp_path / "out.mp4")], make) == 130
-    assert "nothing was left behind" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+    stopped_early(tmp_path, capsys, make)
 
 
 def test_signals_are_as_before_afterwards(tmp_path, capsys):

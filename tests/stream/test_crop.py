@@ -86,13 +86,6 @@ def test_a_whole_pixel_shift_moves_pixels_unchanged() -> None:
     np.testing.assert_array_equal(crop, frame[50:562, 100:612])
 
 
-def test_crop_writes_into_out() -> None:
-    out = np.zeros((FACE_PX, FACE_PX, 3), np.uint8)
-    frame = noise_frame(FACE_PX, FACE_PX)
-    assert crop_face(frame, np.eye(2, 3), out) is out
-    np.testing.assert_array_equal(out, frame)
-
-
 @pytest.mark.parametrize("shrink", [1.6, 2.0, 3.0, 4.7])
 def test_shrinking_averages_fine_detail_away(shrink: float) -> None:
     rows, columns = np.mgrid[0:900, 0:900]

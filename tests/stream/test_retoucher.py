@@ -55,27 +55,6 @@ def test_the_patch_is_retouched_and_nothing_else() -> None:
     np.testing.assert_array_equal(out[y, x].astype(int) - frame[y, x], [10, 10, 10])
 
 
-def test_faces_may_be_located_ahead_of_the_retouching() -> None:
-    faces = [*moving(6), face_at(120, 180, 0.5), *moving(3)]  # a leap, and back
-    frames = [noise_frame(360, 640, seed=0) + np.uint8(k % 3) for k in range(len(faces))]
-    frames[8:] = [np.rot90(noise_frame(640, 360, seed=9)) // 2 for _ in frames[8:]]  # a cut
-    with retoucher(faces[0]) as one, retoucher(faces[0]) as two:
-        together, located = [], []
-        for k, (face, frame) in enumerate(zip(faces, frames, strict=True)):
-            for r in (one, two):
-                r._tracker._finder.faces = [face]  # type: ignore[attr-defined]
-            together.append((one.process(frame, k / 30), one.last))
-            located.append(two.locate(frame, k / 30))
-        for frame, where, (wanted, last) in zip(frames, located, together, strict=True):
-            np.testing.assert_array_equal(two.retouch(frame, where), wanted)
-            assert [f.id for f in two.last.faces] == [f.id for f in last.faces]
-            assert two.last.restarted == last.restarted
-            assert list(two.last.stage_ms) == list(STAGES)
-    assert sum(last.restarted for _, last in together) == 2
-    with pytest.raises(VretouchError, match="closed"):
-        two.retouch(frames[0], located[0])
-
-
 def test_the_map_is_nought_off_the_skin() -> None:
     class Everywhere(FakeEngine):
         def step(self, face_rgb_u8, state):
@@ -153,6 +132,15 @@ def test_two_retouchers_share_an_engine_without_mixing() -> None:
         assert [a.process(frame).max() for _ in range(3)] == [110, 111, 112]
         assert [b.process(frame).max() for _ in range(3)] == [110, 111, 112]
         assert a.process(frame).max() == 113
+
+
+def test_a_leap_starts_the_faces_memory_anew() -> None:
+    finder, frame = FakeFinder(face_at(300, 180)), np.full((360, 640, 3), 100, np.uint8)
+    with Retoucher(engine=FakeEngine(), finder=finder) as r:
+        assert [r.process(frame).max() for _ in range(3)] == [110, 111, 112]
+        finder.faces = [face_at(420, 180)]
+        assert r.process(frame).max() == 110
+        assert [face.id for face in r.last.faces] == [0]
 
 
 def test_two_threads_share_an_engine() -> None:

@@ -10,8 +10,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from stream.file import changed_boxes
 from stream.frame import Frame
 from stream.runner import CancelledError, Finished, Pipeline, Slots
+from tests.stream.media import FakeFace
 
 BLANK = np.zeros((2, 2, 3), np.uint8)
 
@@ -149,3 +151,13 @@ def test_cancelled_slots_give_nothing():
     slots.cancel()
     with pytest.raises(CancelledError):
         next(iter(slots))
+
+
+def test_boxes_that_touch_are_joined_so_that_no_pixel_is_changed_twice() -> None:
+    def changed(*boxes: tuple[int, int, int, int] | None) -> tuple[tuple[int, int, int, int], ...]:
+        return changed_boxes([FakeFace(np.eye(2, 3), np.zeros((1, 1), np.float32), 1.0, b) for b in boxes])
+
+    assert changed() == changed(None) == ()
+    assert changed((0, 0, 10, 10), (20, 0, 30, 10)) == ((0, 0, 10, 10), (20, 0, 30, 10))
+    assert changed((0, 0, 10, 10), None, (8, 4, 30, 12)) == ((0, 0, 30, 12),)
+    assert changed((0, 0, 10, 10), (20, 0, 30, 10), (9, 2, 21, 4)) == ((0, 0, 30, 10),)
