@@ -87,7 +87,7 @@ class HeldoutClips:
         from model.data.clips import ClipConfig, ClipSampler
 
         size, motion = (512, "aligned") if aligned_only else (640, "frame")
-        config = ClipConfig(size=size, frames=frames, motion=motion, clean_share=0.0, with_grid=True)
+        config = ClipConfig(size=size, frames=frames, motion=motion, clean_share=0.0, judged=True)
         self._sampler: ClipSampler = ClipSampler(faces_dir, config, split=SPLIT, seed=seed)
         self._regions = np.load(faces_dir / "regions.npy", mmap_mode="r")
 
@@ -101,12 +101,12 @@ class HeldoutClips:
 
 
 def footage_of(clip: Clip, name: str, oval: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Footage:
-    """The first clip of a batch as arrays; its grid must have been asked for."""
-    if clip.to_canvas is None:
-        raise BenchError("the clip has no to_canvas grid; draw it with ClipConfig(with_grid=True)")
-    raw, target = (
+    """The first clip of a batch as arrays; it must have been drawn to be judged."""
+    if clip.to_canvas is None or clip.exact is None:
+        raise BenchError("the clip has no to_canvas grid; draw it with ClipConfig(judged=True)")
+    raw, target, exact = (
         (255.0 * c[0]).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
-        for c in (clip.raw, clip.target)
+        for c in (clip.raw, clip.target, clip.exact)
     )
     skin = clip.skin[0, :, 0].numpy() > 0.5
     tone = tone_of(target[0], skin[0])
@@ -115,6 +115,7 @@ def footage_of(clip: Clip, name: str, oval: np.ndarray[tuple[int, ...], np.dtype
         monk=tone[1],
         raw_u8=raw,
         target_u8=target,
+        exact_u8=exact,
         map=clip.map[0, :, 0].contiguous().numpy(),
         skin=skin,
         keep=clip.keep[0, :, 0].contiguous().numpy(),

@@ -22,6 +22,8 @@ from bench.report import BenchError
 from stream.retoucher import Retoucher
 
 OURS = "vretouch"
+# Raw less exactly what was painted: what is left is the camera's and the codec's, which nobody can know.
+EXACT = "exact"
 _STRENGTH_0_FRAMES = 3
 _MEANS = tuple(
     f.name
@@ -72,7 +74,7 @@ def run(footages: Iterable[Footage], path: ClipPath, at_zero: ClipPath | None, p
 
 def _judge_clip(footage: Footage, path: ClipPath) -> tuple[dict[str, ClipFigures], sheet.Row]:
     ground = Ground(footage)
-    judges = {method: ClipJudge(footage) for method in (*BASELINES, OURS)}
+    judges = {method: ClipJudge(footage) for method in (*BASELINES, EXACT, OURS)}
     path.begin()
     shown: tuple[FrameTruth, Retouched] | None = None
     for t in range(len(footage)):
@@ -80,6 +82,7 @@ def _judge_clip(footage: Footage, path: ClipPath) -> tuple[dict[str, ClipFigures
         ground.add(truth, footage.keep[t])
         for method, retouch in BASELINES.items():
             judges[method].add(truth, retouch(truth.raw), None)
+        judges[EXACT].add(truth, truth.exact, None)
         ours = path.frame(truth.raw)
         judges[OURS].add(truth, ours.out_u8, ours.map, ours.found)
         if t == len(footage) * 2 // 3:

@@ -1,34 +1,41 @@
 """Write a network as ONNX with the streaming contract."""
 
+import copy
 from pathlib import Path
 
 import onnx
 import torch
 from torch import Tensor, nn
 
-from export.contract import FACE, MAP, METADATA_KEY, RESIDUAL, metadata, state_specs
+from export.contract import FACE, LEVELS, MAP, METADATA_KEY, RESIDUAL, metadata, state_specs
 from model.config import FACE_PX
 from model.state import State
 from model.vretoucher import VRetouchEr
 
 OPSET = 20
+RESIDUAL_CELLS = 12
 
 
 class Streaming(nn.Module):
-    """The step with flat inputs and outputs, rings as one slot out."""
+    """The step with flat inputs and outputs, rings as one slot out, the residual in levels."""
 
     def __init__(self, network: VRetouchEr) -> None:
         super().__init__()
-        self.network = network
+        self.network = copy.deepcopy(network)
+        out = self.network.decoder.out
+        assert out.bias is not None
+        with torch.no_grad():
+            out.weight[:RESIDUAL_CELLS].mul_(LEVELS)
+            out.bias[:RESIDUAL_CELLS].mul_(LEVELS)
 
     def forward(
         self, face: Tensor, patches_prev: Tensor, map_prev: Tensor, references: Tensor, valid: Tensor
     ) -> tuple[Tensor, ...]:
         """One step; see `export.contract`."""
-        state = State(patches_prev, map_prev, references, valid)
+        state = State(patches_prev, map_prev, references[None], valid)
         residual, mask, pushed, _ = self.network.look(face, state)
         one = torch.ones(1, 1)
-        return residual, mask, pushed.patches, pushed.map_prev, pushed.reference[:, None], one
+        return residual, mask, pushed.patches, pushed.map_prev, pushed.reference, one
 
 
 def export_onnx(network: VRetouchEr, path: Path, face_px: int = FACE_PX) -> None:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.contract import FACE, MAP, RESIDUAL, StateSpec, state_specs
+from export.contract import FACE, LEVELS, MAP, RESIDUAL, StateSpec, state_specs
 from model.vretoucher import VRetouchEr
 
 Array = NDArray[np.float32]
@@ -64,7 +64,7 @@ class Stream:
         self.count = 0
 
     def step(self, face: Array) -> tuple[Array, Array]:
-        """`face` [1, 3, H, W] to residual and map."""
+        """`face` [1, 3, H, W] to M_full * r, in units of the face, and M_full."""
         feed = {FACE: face, **{f"{name}_in": value for name, value in self.states.items()}}
         names = [RESIDUAL, MAP, *(f"{spec.name}_out" for spec in self.specs)]
         residual, mask, *after = self.session.run(names, feed)
@@ -75,14 +75,14 @@ class Stream:
                 slots = np.moveaxis(self.states[spec.name], spec.slot_axis, 0)
                 slots[self.count % len(slots)] = np.moveaxis(value, spec.slot_axis, 0)[0]
         self.count += 1
-        return in_place(residual), in_place(mask)
+        return in_place(residual * mask) / LEVELS, in_place(mask)
 
 
 def in_place(cells: Array) -> Array:
-    """Cells [1, 4 C, h, w] as a picture [1, C, 2 h, 2 w]."""
-    _, channels, height, width = cells.shape
-    parts = cells.reshape(1, channels // 4, 2, 2, height, width).transpose(0, 1, 4, 2, 5, 3)
-    return parts.reshape(1, channels // 4, 2 * height, 2 * width)
+    """Cells [1, C, 4, h, w] as a picture [1, C, 2 h, 2 w]."""
+    _, channels, _, height, width = cells.shape
+    parts = cells.reshape(1, channels, 2, 2, height, width).transpose(0, 1, 4, 2, 5, 3)
+    return parts.reshape(1, channels, 2 * height, 2 * width)
 
 
 @torch.no_grad()
@@ -100,7 +100,7 @@ def measure_parity(network: VRetouchEr, path: Path, face_px: int) -> Parity:
         residual_worst = max(residual_worst, float(np.abs(residual - step.residual.numpy()).max()))
         map_worst = max(map_worst, float(np.abs(mask - step.map.numpy()).max()))
         largest = max(largest, float(step.residual.abs().max()))
-    return Parity(frames, residual_worst * 255, map_worst, largest * 255)
+    return Parity(frames, residual_worst * LEVELS, map_worst, largest * LEVELS)
 
 
 def verify(network: VRetouchEr, path: Path, face_px: int, levels: float = 0.05) -> Parity:

@@ -46,7 +46,7 @@ class Config:
 
 
 PRESETS: dict[str, Config] = {
-    "live": Config(preset="live", channels=(16, 32, 64, 96), mma_blocks=2, mma_channels=16),
+    "live": Config(preset="live", channels=(16, 32, 64, 96), mma_blocks=2, mma_channels=8),
     "studio": Config(
         preset="studio", channels=(64, 128, 256, 384), mma_blocks=5, mma_channels=128, flow_channels=32
     ),

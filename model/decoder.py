@@ -17,8 +17,13 @@ def gate(logit: Tensor) -> Tensor:
     return F.hardtanh(logit * 0.25 + 0.5, 0.0, 1.0)
 
 
+def lay_out(cells: Tensor) -> Tensor:
+    """Cells [B, C, 4, H/2, W/2] as a picture [B, C, H, W]."""
+    return F.pixel_shuffle(cells.flatten(1, 2), 2)
+
+
 class Decoder(nn.Module):
-    """Features and skips to M_full * r and M_full, worked out for the 2x2 pixels of a cell at once."""
+    """Features and skips to r and M_full, worked out for the 2x2 pixels of a cell at once."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -28,14 +33,14 @@ class Decoder(nn.Module):
         self.skip2 = conv(c2, c2, size=1)
         self.map2 = conv(1, c2, size=1)
         self.conv2 = conv(c2, c2)
-        self.out = conv(c2, 16)
+        self.out = conv(c2, 16, size=1)
         with torch.no_grad():
             self.out.weight.mul_(0.1)
 
     def forward(
         self, features: Tensor, skip4: Tensor, skip2: Tensor, refined: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One picture's residual.
+        """One picture's residual and mask.
 
         Args:
             features: f^_t [B, c8, H/8, W/8].
@@ -44,14 +49,13 @@ class Decoder(nn.Module):
             refined: logit of the refined map [B, 1, H/4, W/4].
 
         Returns:
-            M_full * r [B, 12, H/2, W/2]; M_full [B, 4, H/2, W/2] in [0, 1]; the logit of M_full, alike. Each
-            channel of the picture is four here, the pixels of a cell: `F.pixel_shuffle(x, 2)` lays them out.
+            r [B, 3, 4, H/2, W/2]; M_full [B, 1, 4, H/2, W/2] in [0, 1]; the logit of M_full, alike. The four
+            of a channel are the pixels of a cell: `lay_out` puts them in place.
         """
         x = activate(upsample(self.up4(features)) + skip4)
         x = activate(self.skip2(skip2) + upsample(self.up2(x) + self.map2(refined)))
         x = activate(self.conv2(x))
         coarse = F.interpolate(refined, scale_factor=2.0, mode="bilinear", align_corners=False)
-        residual, sharpen = self.out(x).split([12, 4], dim=1)
-        full = sharpen + coarse  # [B, 4, H/2, W/2], the four pixels of a cell
-        mask = gate(full)
-        return residual * torch.cat([mask, mask, mask], dim=1), mask, full
+        residual, sharpen = (part.unflatten(1, (-1, 4)) for part in self.out(x).split([12, 4], dim=1))
+        full = sharpen + coarse[:, None]
+        return residual, gate(full), full

@@ -7,12 +7,9 @@ from torch import Tensor, nn
 from model.warp import warp
 
 
-def shift_kernels(difference: bool) -> Tensor:
-    """[9, 1, 3, 3]: kernel k fetches neighbour k, less the centre where `difference`."""
-    kernels = torch.eye(9).reshape(9, 1, 3, 3)
-    if difference:
-        kernels[:, 0, 1, 1] -= 1
-    return kernels
+def shift_kernels() -> Tensor:
+    """[9, 3, 3]: kernel k fetches neighbour k."""
+    return torch.eye(9).reshape(9, 3, 3)
 
 
 class PixelAdaptive(nn.Module):
@@ -24,12 +21,10 @@ class PixelAdaptive(nn.Module):
     """
 
     shift: Tensor
-    difference: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("shift", shift_kernels(difference=False), persistent=False)
-        self.register_buffer("difference", shift_kernels(difference=True), persistent=False)
+        self.register_buffer("shift", shift_kernels(), persistent=False)
         self.sharpness = nn.Parameter(torch.tensor(1.0))
         self.mix = nn.Conv2d(18, 1, 1)
         nn.init.constant_(self.mix.weight, 0.2 / 18)
@@ -40,10 +35,14 @@ class PixelAdaptive(nn.Module):
 
     def forward(self, content: Tensor, guide: Tensor) -> Tensor:
         """Two maps [B, 1, h, w] to their fusion [B, 1, h, w]."""
-        away = self.sharpness * torch.conv2d(guide, self.difference.to(guide.dtype), padding=1)
-        affinity = torch.exp(-0.5 * away * away)  # [B, 9, h, w]
-        neighbours = [torch.conv2d(x, self.shift.to(x.dtype), padding=1) * affinity for x in (content, guide)]
-        fused: Tensor = self.mix(torch.cat(neighbours, dim=1))
+        difference = (self.shift - self.shift[4])[:, None]  # of each neighbour from the middle
+        away = torch.conv2d(guide, self.sharpness * 0.5**0.5 * difference, padding=1)
+        affinity = torch.exp(-(away * away))  # [B, 9, h, w]
+        # Weighing both maps' neighbours in one kernel leaves one product with the affinity and one sum.
+        weighed = self.mix.weight.reshape(2, 9).T[:, :, None, None] * self.shift[:, None]
+        neighbours = torch.conv2d(torch.cat([content, guide], dim=1), weighed, padding=1)
+        assert self.mix.bias is not None
+        fused: Tensor = (neighbours * affinity).sum(1, keepdim=True) + self.mix.bias
         return fused
 
 

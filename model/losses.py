@@ -1,5 +1,5 @@
-"""Losses of flow, map and retouching (Eq. 1, 7, 9), and a temporal one in face coordinates along the known
-flow."""
+"""Losses of flow, map and retouching (Eq. 1, 7, 9), the gain, and a temporal one in face coordinates along
+the known flow."""
 
 from dataclasses import dataclass, fields
 
@@ -12,6 +12,7 @@ from model.warp import warp
 
 RARITY = 3.0
 BROAD_LEVELS = (8, 16, 32, 64)
+USUAL_ERROR, LEAST_ERROR = 0.45 / 255, 0.2 / 255
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class LossWeights:
     broad: float = 20.0
     map: float = 0.25
     flow: float = 0.1
-    temporal: float = 12.0
+    temporal: float = 60.0
+    gain: float = 0.05
     imperfection: float = 2.0
     keep: float = 4.0
 
@@ -57,6 +59,7 @@ class Terms:
     map: Tensor
     flow: Tensor
     temporal: Tensor
+    gain: Tensor
 
     def total(self, weights: LossWeights) -> Tensor:
         """Their weighted sum."""
@@ -97,6 +100,22 @@ def broad_loss(error: Tensor, weight: Tensor) -> Tensor:
         side = level
         total = total + weighted_l1(error, weight)
     return total
+
+
+def clip_weight(truth: Truth) -> Tensor:
+    """Weight of each clip [B, 1, 1, 1]: about one over how wrong its raw face is.
+
+    Gain and removal are ratios, so faint clips (dark faces, a few marks) count as much as strong ones.
+    """
+    wrong = (truth.raw - truth.target).abs().mean((1, 2, 3), keepdim=True)
+    return USUAL_ERROR / (wrong + LEAST_ERROR)
+
+
+def gain_loss(error: Tensor, truth: Truth) -> Tensor:
+    """Mean over clips of the log of the squared error over that of the raw face: the gain but for sign and
+    unit."""
+    left, before = (x.square().mean((1, 2, 3)) + LEAST_ERROR**2 for x in (error, truth.raw - truth.target))
+    return torch.log(left / before).mean()
 
 
 def map_loss(trace: Trace, mask: Tensor, truth: Tensor, keep: Tensor) -> Tensor:
@@ -144,7 +163,7 @@ def frame_terms(
         The terms, and this frame's error for the next one.
     """
     error = truth.raw + step.residual.float() - truth.target
-    weight = 1 + weights.imperfection * truth.map + weights.keep * truth.keep
+    weight = clip_weight(truth) * (1 + weights.imperfection * truth.map + weights.keep * truth.keep)
     terms = Terms(
         retouch=weighted_l1(error, weight),
         detail=detail_loss(error, weight),
@@ -154,5 +173,6 @@ def frame_terms(
         temporal=error.sum() * 0
         if error_prev is None
         else weighted_l1(error - warp(error_prev.detach(), truth.flow), weight),
+        gain=gain_loss(error, truth),
     )
     return terms, error

@@ -23,6 +23,7 @@ from model.config import FACE_PX, PRESETS, preset
 from model.curves import draw_curves
 from model.data.clips import Clip, ClipConfig, ClipSampler
 from model.losses import LossWeights, Terms, Truth, frame_terms
+from model.optimiser import Optimiser
 from model.state import State
 from model.validate import validate
 from model.vretoucher import Step, Trace, VRetouchEr
@@ -42,7 +43,7 @@ class Options:
     preset: which network.
     minutes, steps: budget, whichever ends first.
     batch, frames, size: clips a step, frames a clip, side of a crop in face pixels.
-    rate: peak learning rate of AdamW.
+    rate: peak learning rate.
     seed: of weights and clips.
     device: `cpu` or `cuda`.
     bf16: run the network in bfloat16 (losses and weights stay float32).
@@ -99,7 +100,7 @@ class ClipStream(IterableDataset[Clip]):
         torch.set_num_threads(1)
         o = self.options
         seed = o.seed * 1_000_003 + self.step * 64 + number
-        config = ClipConfig(size=o.size, frames=o.frames, density=o.density, diffuse=o.diffuse)
+        config = ClipConfig(size=o.size, frames=o.frames, density=o.density, diffuse=o.diffuse, carried=True)
         sampler = ClipSampler(o.faces, config, split="train", seed=seed)
         while True:
             yield sampler.sample(o.batch)
@@ -134,9 +135,7 @@ class Training:
         self.network = VRetouchEr(preset(options.preset)).to(options.device)
         self.averaged = VRetouchEr(preset(options.preset)).to(options.device)
         self.averaged.load_state_dict(self.network.state_dict())
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=options.rate, betas=(0.9, 0.99), weight_decay=1e-4
-        )
+        self.optimiser = Optimiser(self.network, options.rate)
         self.progress = Progress()
         self.weights = LossWeights()
         self.trace: TraceFunction = self.network.trace
@@ -195,10 +194,9 @@ class Training:
     def update(self, clip: Clip) -> dict[str, float]:
         """One optimiser step; the loss's terms."""
         rate = learning_rate(self.progress.share(self.options), self.options.rate)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        self.optimiser.set_rate(rate)
         loss, terms = self.clip_loss(clip)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         if torch.isfinite(norm):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import Config
-from model.decoder import Decoder
+from model.decoder import Decoder, lay_out
 from model.encoder import Encoder
 from model.fir import FIR
 from model.localizer import Localizer
@@ -67,8 +67,8 @@ class VRetouchEr(nn.Module):
         return fresh_state(self.config, face)
 
     def look(self, face: Tensor, state: State) -> tuple[Tensor, Tensor, Pushed, Trace]:
-        """`step` without the push: residual and map by cells (see Decoder), what is to be pushed, and what
-        the losses need."""
+        """`step` without push and product: r and M_full by cells (see Decoder), what is to be pushed, and
+        what the losses need."""
         features, skip4, skip2 = self.encoder(face)
         evidence = self.localizer(features, skip4)  # Eq. 2: M_t
         patches = self.spynet.patches(face)
@@ -83,12 +83,12 @@ class VRetouchEr(nn.Module):
         retouched = self.transformer(features, map8, mean)  # Eq. 5-6
         residual, mask, full = self.decoder(retouched, skip4, skip2, refined)
         pushed = Pushed(patches, map4, reference)
-        return residual, mask, pushed, Trace(evidence, refined, F.pixel_shuffle(full, 2), flow)
+        return residual, mask, pushed, Trace(evidence, refined, lay_out(full), flow)
 
     def trace(self, face: Tensor, state: State) -> tuple[Step, Trace]:
         """`step`, with what the losses need."""
         residual, mask, pushed, trace = self.look(face, state)
-        return Step(F.pixel_shuffle(residual, 2), F.pixel_shuffle(mask, 2), push(state, pushed)), trace
+        return Step(lay_out(residual * mask), lay_out(mask), push(state, pushed)), trace
 
     def forward(self, face: Tensor, state: State) -> Step:
         """One causal step.

@@ -26,5 +26,6 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
     """
     height, width = image.shape[-2:]
     scale = torch.tensor([2 / width, 2 / height], dtype=image.dtype, device=image.device)
-    position = identity_grid(image) + flow.permute(0, 2, 3, 1) * scale
+    # Scaled before the axes change places: ONNX Runtime is slow where the last axis is two long.
+    position = identity_grid(image) + (flow * scale.reshape(1, 2, 1, 1)).permute(0, 2, 3, 1)
     return F.grid_sample(image, position, mode="bilinear", padding_mode="border", align_corners=False)

@@ -113,7 +113,8 @@ class Camera:
         return self.noise[int(grain > 0.5), frame, :, y : y + self.size, x : x + self.size]
 
     def compress(self, frames: Tensor, gen: torch.Generator) -> None:
-        """8x8 DCT quantisation of some clips, chroma at half resolution, in place; frames [B, T, 6, H, W]."""
+        """8x8 DCT quantisation of some clips, chroma at half resolution, in place; frames [B, T, 3 n, H, W]
+        RGB."""
         low, high = self.config.quality
         quality = low + (high - low) * torch.rand(len(frames), generator=gen)
         on = torch.rand(len(frames), generator=gen) < self.config.compression

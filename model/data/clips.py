@@ -53,7 +53,9 @@ class ClipConfig:
     has lost the portrait's own reddish marks. negatives, diffuse: factors on how often each negative, and
     each imperfection without a border, is drawn. retone, relight: chance of a shift of tone, of light.
     real_share: of the faces, how many are photographs. density, depth: factors on the number of marks and on
-    their strength. with_grid: give `to_canvas`.
+    their strength. carried: what is painted is taken from raw as the camera shows it, so that the target has
+    raw's own compression and the difference is exactly what was painted; else raw and target are compressed
+    each for itself. judged: give `to_canvas` and `exact`.
     """
 
     size: int = 256
@@ -61,7 +63,7 @@ class ClipConfig:
     motion: str = "aligned"
     clean_share: float = 0.08
     harvested_share: float = 0.5
-    own_removed: float = 0.9
+    own_removed: float = 1.0
     negatives: float = 1.0
     diffuse: float = 1.0
     retone: float = 0.5
@@ -69,7 +71,8 @@ class ClipConfig:
     real_share: float = 0.6
     density: float = 1.0
     depth: float = 1.0
-    with_grid: bool = False
+    carried: bool = False
+    judged: bool = False
     camera: cam.CameraConfig = field(default_factory=cam.CameraConfig)
 
     def __post_init__(self) -> None:
@@ -88,8 +91,8 @@ class Clip:
     raw, target [B, T, 3, H, W] in [0, 1], sRGB-encoded RGB. map [B, T, 1, H, W] in [0, 1]: min(1, mean over
     RGB of abs(raw - target) / 0.08), before noise and compression. flow [B, T, 2, H, W] px (x, y): what is at
     x was at x + flow one frame before; zeros in frame 0. skin, keep [B, T, 1, H, W] in [0, 1]: skin, and the
-    moles and freckles that must survive. to_canvas [B, T, 2, H, W] canvas px (x, y), if asked for.
-    face_index: rows of index.json.
+    moles and freckles that must survive. If asked for, to_canvas [B, T, 2, H, W] canvas px (x, y), and exact
+    [B, T, 3, H, W], raw less exactly what was painted. face_index: rows of index.json.
     """
 
     raw: Tensor
@@ -99,6 +102,7 @@ class Clip:
     skin: Tensor
     keep: Tensor
     to_canvas: Tensor | None
+    exact: Tensor | None
     face_index: list[int]
 
 
@@ -182,8 +186,10 @@ class ClipSampler:
         layers = self._imperfections(bits, paintable, light, clean, gen)
         layers.absorb = _as_camera(layers.absorb, gen)
         paint_diffuse(layers, base, bits, self.config.diffuse * ~clean, gen)
-        cleaned = (torch.rand(len(faces), generator=gen) < self.config.own_removed) & ~clean
+        cleaned = torch.rand(len(faces), generator=gen) < self.config.own_removed
         target = self._without_own(base, paintable, faces, corner, cleaned)
+        # A clean clip has nothing to be taken away: the portrait's own marks are gone from raw as well.
+        base = torch.where(clean.view(-1, 1, 1, 1), target, base)
         raw, target = imp.render([base, target], left.layers, paintable, light)
         (raw,) = imp.render([raw], layers, paintable, light)
         keep = torch.maximum(left.keep, self._own_moles(paintable, faces, corner))
@@ -290,14 +296,35 @@ class ClipSampler:
         truth = (
             (frames[:, :, :3] - frames[:, :, 3:]).abs().mean(2, keepdim=True).div_(MAP_FULL).clamp_(max=1.0)
         )
-        self.camera.sense(frames, gen)
-        self.camera.compress(frames, gen)
-        cam.quantise(frames)
-        grid = canvas if self.config.with_grid else None
-        raw, target = frames[:, :, :3].contiguous(), frames[:, :, 3:].contiguous()
+        raw, target, exact = self._seen(frames, gen)
+        skin, keep = (seen[:, :, k : k + 1].contiguous() for k in (6, 7))
+        judged = self.config.judged
         return Clip(
-            raw, target, truth, flow, seen[:, :, 6:7].contiguous(), seen[:, :, 7:].contiguous(), grid, faces
+            raw,
+            target,
+            truth,
+            flow,
+            skin,
+            keep,
+            to_canvas=canvas if judged else None,
+            exact=exact if judged else None,
+            face_index=faces,
         )
+
+    def _seen(self, frames: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Raw and target as sensor and codec leave them, and raw less exactly what was painted.
+
+        Each [B, T, 3, H, W], from frames [B, T, 6, H, W] of raw and target.
+        """
+        carried = self.config.carried
+        painted = frames[:, :, 3:] - frames[:, :, :3]
+        self.camera.sense(frames, gen)
+        seen = frames[:, :, :3].contiguous() if carried else frames
+        self.camera.compress(seen, gen)
+        cam.quantise(seen)
+        raw = seen[:, :, :3].contiguous()
+        exact = (raw + painted).clamp_(0.0, 1.0)
+        return raw, exact if carried else seen[:, :, 3:].contiguous(), exact
 
 
 def warp(picture: Tensor, grid: Tensor) -> Tensor:

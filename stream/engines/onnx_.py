@@ -22,11 +22,11 @@ from stream.engine import WeightsFile
 from stream.errors import WeightsError
 
 METADATA_KEY = "vretouch"
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
 SPIN_US = 200
 CELLS = {
-    "residual_cells": (1, 12, FACE_PX // 2, FACE_PX // 2),
-    "map_cells": (1, 4, FACE_PX // 2, FACE_PX // 2),
+    "residual_cells": (1, 3, 4, FACE_PX // 2, FACE_PX // 2),
+    "map_cells": (1, 1, 4, FACE_PX // 2, FACE_PX // 2),
 }
 Array = npt.NDArray[np.float32]
 
@@ -103,7 +103,7 @@ class OnnxState:
         self.map_cells = np.zeros(CELLS["map_cells"], np.float32)
         self.residual = np.zeros((3, FACE_PX, FACE_PX), np.float32)
         self.map = np.zeros((1, FACE_PX, FACE_PX), np.float32)
-        self.channel_u8 = np.zeros((FACE_PX, FACE_PX), np.uint8)
+        self.planes_u8 = np.zeros((3, FACE_PX, FACE_PX), np.uint8)
         self.rings = {s.name: np.zeros(s.shape, np.float32) for s in contract.states if s.ring}
         self.slots = {s.name: np.zeros(s.out_shape(), np.float32) for s in contract.states if s.ring}
         self.plain = {
@@ -157,31 +157,32 @@ class OnnxEngine:
 
     def step(self, face_rgb_u8: npt.NDArray[np.uint8], state: OnnxState) -> tuple[Array, Array]:
         """One causal step; see stream.engine.Engine.step."""
-        to_planes(face_rgb_u8, state.face[0], state.channel_u8)
+        to_planes(face_rgb_u8, state.planes_u8, state.face[0])
         self._session.run_with_iobinding(state.bindings[state.time % 2])
         state.push(self._contract.states)
-        from_cells(state.residual_cells, 255.0, state.residual)
-        from_cells(state.map_cells, 1.0, state.map)
+        lay_out(state.residual_cells, state.map_cells, state.residual)
+        lay_out(state.map_cells, None, state.map)
         # The planes seen as [512, 512, 3]: nothing is moved.
         return state.residual.transpose(1, 2, 0), state.map[0]
 
 
-def to_planes(face_rgb_u8: npt.NDArray[np.uint8], planes: Array, channel_u8: npt.NDArray[np.uint8]) -> None:
-    """uint8 [H, W, 3] RGB into float32 [3, H, W] RGB in [0, 1]; channel_u8 [H, W] is written over."""
-    for channel, plane in enumerate(planes):
-        cv2.extractChannel(face_rgb_u8, channel, channel_u8)
-        np.multiply(channel_u8, np.float32(1.0 / 255.0), out=plane)
+def to_planes(face_rgb_u8: npt.NDArray[np.uint8], planes_u8: npt.NDArray[np.uint8], planes: Array) -> None:
+    """uint8 [H, W, 3] RGB into planes float32 [3, H, W] RGB in [0, 1]; planes_u8, alike, is written over."""
+    cv2.split(face_rgb_u8, list(planes_u8))
+    np.multiply(planes_u8, np.float32(1.0 / 255.0), out=planes)
 
 
-def from_cells(cells: Array, factor: float, planes: Array) -> None:
-    """Cells float32 [1, 4 C, h, w], times the factor, into planes float32 [C, 2 h, 2 w] (see
-    export.contract)."""
-    _, channels, h, w = cells.shape
-    four = cells.reshape(channels // 4, 2, 2, h, w)
-    laid_out = planes.reshape(channels // 4, h, 2, w, 2)
-    for i in (0, 1):
-        for j in (0, 1):
-            np.multiply(four[:, i, j], np.float32(factor), out=laid_out[:, :, i, :, j])
+def lay_out(cells: Array, times: Array | None, planes: Array) -> None:
+    """Cells float32 [1, C, 4, h, w] into planes float32 [C, 2 h, 2 w], multiplied by cells [1, 1, 4, h, w] if
+    given (see export.contract)."""
+    _, channels, _, h, w = cells.shape
+    placed = planes.reshape(channels, h, 2, w, 2)
+    for pixel in range(4):
+        place = placed[:, :, pixel // 2, :, pixel % 2]
+        if times is None:
+            np.copyto(place, cells[0, :, pixel])
+        else:
+            np.multiply(cells[0, :, pixel], times[0, :, pixel], out=place)
 
 
 def _session(weights: WeightsFile, threads: int) -> ort.InferenceSession:

@@ -64,6 +64,14 @@ def test_raw_differs_from_target_where_the_map_says(clip: Footage) -> None:
     assert 0.15 < truth.face.mean() < 0.35
 
 
+def test_what_was_painted_is_known_exactly(clip: Footage) -> None:
+    truth = truth_of(clip, 1)
+    taken = np.abs(truth.raw.astype(int) - truth.exact).mean(axis=2)
+    assert taken[truth.map == 0.0].max() == 0.0
+    part = truth.imperfect & (truth.map < 1.0)
+    np.testing.assert_allclose(taken[part] / 255.0, 0.08 * truth.map[part], atol=0.51 / 255.0)
+
+
 def test_the_flow_carries_one_frame_onto_the_next(clip: Footage) -> None:
     truth = truth_of(clip, 2)
     along = warp_error(clip.target_u8[2], clip.target_u8[1], clip.flow[2], truth.face)

@@ -1,5 +1,8 @@
 """Warp, flow, refinement, attention and losses, each against something worked out by hand."""
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from tests.conftest import require
@@ -10,7 +13,9 @@ from model.config import PRESETS  # noqa: E402
 from model.decoder import gate  # noqa: E402
 from model.fir import FIR, PixelAdaptive  # noqa: E402
 from model.losses import (  # noqa: E402
+    LEAST_ERROR,
     RARITY,
+    USUAL_ERROR,
     LossWeights,
     Truth,
     broad_loss,
@@ -19,6 +24,7 @@ from model.losses import (  # noqa: E402
     laplacian,
 )
 from model.mma import MMA, reference_mean  # noqa: E402
+from model.optimiser import Optimiser  # noqa: E402
 from model.spynet import SpyNet  # noqa: E402
 from model.vretoucher import Step, Trace, VRetouchEr  # noqa: E402
 from model.warp import warp  # noqa: E402
@@ -166,12 +172,52 @@ def test_a_perfect_step_costs_nothing_and_a_lazy_one_something() -> None:
     step, trace = perfect(truth)
     weights = LossWeights()
     good, _ = frame_terms(step, trace, truth, torch.zeros_like(raw), weights)
+    no_gain = replace(weights, gain=0.0)
     lazy, _ = frame_terms(
         step._replace(residual=torch.zeros_like(raw)), trace, truth, torch.zeros_like(raw), weights
     )
-    assert float(good.total(weights)) < 1e-4
-    assert float(lazy.retouch) == pytest.approx(0.1 * 3 * 64 / 4096, rel=1e-4)
+    assert float(good.total(no_gain)) == pytest.approx(0.0, abs=1e-4)
+    assert float(lazy.gain) == pytest.approx(0.0, abs=1e-5)
+    wrong = 0.1 * 64 / 4096
+    assert float(good.gain) == pytest.approx(2 * math.log(LEAST_ERROR / (0.1 * 0.125)), rel=1e-2)
+    share = USUAL_ERROR / (wrong + LEAST_ERROR)
+    assert float(lazy.retouch) == pytest.approx(share * (1 + weights.imperfection) * wrong, rel=1e-4)
     assert float(lazy.temporal) > float(good.temporal)
+
+
+def test_a_faint_clip_counts_as_much_as_a_strong_one() -> None:
+    raw = torch.full((1, 3, 64, 64), 0.5)
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 8:40, 8:40] = 1.0
+    costs = []
+    for much in (0.2, 0.05):
+        truth = Truth(raw, raw - much * mask, mask, torch.zeros(1, 2, 64, 64), torch.zeros_like(mask))
+        step, trace = perfect(truth)
+        half = step._replace(residual=0.5 * step.residual)
+        terms, _ = frame_terms(half, trace, truth, None, LossWeights())
+        costs.append((float(terms.retouch), float(terms.broad), float(terms.gain)))
+    assert costs[0] == pytest.approx(costs[1], rel=0.06)
+    assert costs[0][2] == pytest.approx(math.log(0.25), rel=0.01)
+
+
+def test_muon_turns_the_kernels_where_they_lie_and_stops_where_it_was_told() -> None:
+    torch.manual_seed(0)
+    network = VRetouchEr(PRESETS["tiny"])
+    optimiser = Optimiser(network, 1e-2)
+    kernel = network.encoder.conv8.weight
+    before = kernel.detach().clone()
+    optimiser.set_rate(1e-3)
+    kernel.grad = before * 0.5 ** torch.arange(float(len(kernel))).view(-1, 1, 1, 1)
+    optimiser.step()
+    change, gradient = ((x.flatten(1)) for x in (kernel.detach() - before, kernel.grad))
+    # An all but orthogonal step: its singular values are alike, where the gradient's are not.
+    assert float(torch.linalg.cond(gradient)) > 50.0
+    assert float(torch.linalg.cond(change)) < 5.0
+    assert 0.1e-3 < float(change.square().mean().sqrt()) < 1e-3
+    untouched = network.decoder.conv2.weight
+    assert untouched.grad is None
+    optimiser.zero_grad()
+    assert kernel.grad is None
 
 
 def test_a_steady_error_costs_no_temporal_loss() -> None:

@@ -118,8 +118,8 @@ def test_the_engine_tells_its_name_and_preset(tiny: OnnxEngine) -> None:
 
 def test_planes_keep_channel_order() -> None:
     face = noise_frame(FACE_PX, FACE_PX)
-    planes, spare = np.zeros((3, FACE_PX, FACE_PX), np.float32), np.zeros((FACE_PX, FACE_PX), np.uint8)
-    to_planes(face, planes, spare)
+    planes = np.zeros((3, FACE_PX, FACE_PX), np.float32)
+    to_planes(face, planes.astype(np.uint8), planes)
     np.testing.assert_allclose(planes, face.transpose(2, 0, 1) / 255.0, atol=1e-7)
 
 

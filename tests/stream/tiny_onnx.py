@@ -1,6 +1,7 @@
 """A tiny ONNX file that follows the streaming contract, and the same network in NumPy.
 
-residual = 0.1 * face + mean(total) + 0.01 * sum(past)     map = clip(mean over RGB of face + mean(valid))
+residual = map * 255 * (0.1 * face + mean(total) + 0.01 * sum(past))
+map = clip(mean over RGB of face + mean(valid))
 total_out = 0.5 * total_in + mean(face)  (plain)      past_out = mean(face), valid_out = 1  (rings of three)
 """
 
@@ -23,7 +24,7 @@ STATES: list[dict[str, Any]] = [
     {"name": "past", "kind": "ring", "shape": [1, DELTA, 2, 4], "slot_axis": 1},
     {"name": "valid", "kind": "ring", "shape": [1, DELTA], "slot_axis": 1},
 ]
-CONTRACT: dict[str, Any] = {"preset": "live", "version": 2, "face_px": 512, "delta": DELTA, "states": STATES}
+CONTRACT: dict[str, Any] = {"preset": "live", "version": 3, "face_px": 512, "delta": DELTA, "states": STATES}
 
 
 def write_tiny(folder: Path, contract: dict[str, Any] | str | None = None, preset: str = "live") -> Path:
@@ -55,7 +56,8 @@ def _graph(onnx: Any) -> Any:
         return onnx.helper.make_tensor_value_info(name, real, shape)
 
     constants = [
-        tensor(n, real, [], [v]) for n, v in (("c01", 0.1), ("c001", 0.01), ("c05", 0.5), ("one", 1.0))
+        tensor(n, real, [], [v])
+        for n, v in (("c01", 25.5), ("c255", 255.0), ("c001", 2.55), ("c05", 0.5), ("one", 1.0))
     ]
     constants += [tensor("zero", real, [], [0.0]), tensor("rgb", whole, [1], [1])]
     constants += [tensor("s_total", whole, [4], [1, 1, 4, 4]), tensor("s_past", whole, [4], [1, 1, 2, 4])]
@@ -66,7 +68,8 @@ def _graph(onnx: Any) -> Any:
         node("ReduceMean", ["total_in"], ["b"], keepdims=0),
         node("ReduceSum", ["past_in"], ["c"], keepdims=0),
         node("Mul", ["c", "c001"], ["d"]),
-        node("Add", ["a", "b"], ["e"]),
+        node("Mul", ["b", "c255"], ["b_levels"]),
+        node("Add", ["a", "b_levels"], ["e"]),
         node("Add", ["e", "d"], ["residual"]),
         *_cells(node, "residual"),
         node("ReduceMean", ["face", "rgb"], ["f"], keepdims=1),
@@ -81,14 +84,14 @@ def _graph(onnx: Any) -> Any:
     ]
     ins = [value("face", [1, 3, 512, 512])] + [value(f"{s['name']}_in", s["shape"]) for s in STATES]
     constants += [tensor(f"{n}_in_cells", whole, [6], [1, c, 256, 2, 256, 2]) for n, c in CHANNELS.items()]
-    constants += [tensor(f"{n}_as_cells", whole, [4], [1, 4 * c, 256, 256]) for n, c in CHANNELS.items()]
-    outs = [value(f"{n}_cells", [1, 4 * c, 256, 256]) for n, c in CHANNELS.items()]
+    constants += [tensor(f"{n}_as_cells", whole, [5], [1, c, 4, 256, 256]) for n, c in CHANNELS.items()]
+    outs = [value(f"{n}_cells", [1, c, 4, 256, 256]) for n, c in CHANNELS.items()]
     outs += [value("total_out", [1, 1, 4, 4]), value("past_out", [1, 1, 2, 4]), value("valid_out", [1, 1])]
     return onnx.helper.make_graph(nodes, "tiny", ins, outs, constants)
 
 
 def _cells(node: Any, name: str) -> list[Any]:
-    """[1, C, 512, 512] to its cells [1, 4 C, 256, 256]."""
+    """[1, C, 512, 512] to its cells [1, C, 4, 256, 256]."""
     return [
         node("Reshape", [name, f"{name}_in_cells"], [f"{name}_6"]),
         node("Transpose", [f"{name}_6"], [f"{name}_turned"], perm=[0, 1, 3, 5, 2, 4]),
@@ -111,4 +114,4 @@ class TinyReference:
         seen = np.clip(face.mean(axis=2) + len(recent) / DELTA, 0, 1)
         self.total = 0.5 * self.total + float(face.mean())
         self.past.append(float(face.mean()))
-        return residual * 255, seen
+        return seen[..., None] * residual * 255, seen

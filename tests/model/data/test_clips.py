@@ -20,7 +20,7 @@ PLAIN = ClipConfig(size=128, frames=4, camera=STILL)
 
 
 def test_shapes_and_ranges(faces_dir: Path) -> None:
-    clip = ClipSampler(faces_dir, ClipConfig(size=128, frames=4, with_grid=True), seed=3).sample(3)
+    clip = ClipSampler(faces_dir, ClipConfig(size=128, frames=4, judged=True), seed=3).sample(3)
     assert clip.raw.shape == clip.target.shape == (3, 4, 3, 128, 128)
     assert clip.map.shape == clip.skin.shape == clip.keep.shape == (3, 4, 1, 128, 128)
     assert clip.to_canvas is not None
@@ -97,6 +97,23 @@ def test_map_is_the_difference_of_what_is_seen(faces_dir: Path) -> None:
     assert float((shown - clip.map).abs().max()) < 1.01 / 255.0 / 0.08
 
 
+def test_a_carried_target_differs_by_what_was_painted_alone(faces_dir: Path) -> None:
+    hard = CameraConfig(light=0.0, blur=0.0, low_resolution=0.0, compression=1.0, quality=(45, 45))
+    config = replace(PLAIN, camera=hard, clean_share=0.0)
+    apart = ClipSampler(faces_dir, config, seed=9).sample(2)
+    carried = ClipSampler(faces_dir, replace(config, carried=True), seed=9).sample(2)
+    assert torch.equal(carried.raw, apart.raw)
+    clean = carried.map == 0.0
+    differs = [
+        ((c.raw - c.target).abs().amax(2, keepdim=True) > 0)[clean].float().mean() for c in (carried, apart)
+    ]
+    assert float(differs[0]) == 0.0
+    assert float(differs[1]) > 0.001
+    part = carried.map < 1.0
+    shown = ((carried.raw - carried.target).abs().mean(2, keepdim=True) / 0.08).clamp(max=1.0)
+    assert torch.allclose(shown[part], carried.map[part], atol=1e-5)
+
+
 def test_negatives_are_in_both(faces_dir: Path) -> None:
     config = replace(PLAIN, clean_share=1.0, retone=0.0, relight=0.0, size=512, frames=1)
     without = ClipSampler(faces_dir, replace(config, negatives=0.0), seed=0)
@@ -124,7 +141,7 @@ def test_split_is_respected(faces_dir: Path) -> None:
 
 
 def test_whole_canvas_moves_as_a_head(faces_dir: Path) -> None:
-    config = ClipConfig(size=640, frames=2, motion="frame", with_grid=True, camera=STILL)
+    config = ClipConfig(size=640, frames=2, motion="frame", judged=True, camera=STILL)
     clip = ClipSampler(faces_dir, config, seed=1).sample(1)
     assert clip.raw.shape == (1, 2, 3, 640, 640)
     assert clip.to_canvas is not None
