@@ -102,11 +102,11 @@ class HeldoutClips:
 
 def footage_of(clip: Clip, name: str, oval: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Footage:
     """The first clip of a batch as arrays; it must have been drawn to be judged."""
-    if clip.to_canvas is None or clip.exact is None:
+    if clip.to_canvas is None:
         raise BenchError("the clip has no to_canvas grid; draw it with ClipConfig(judged=True)")
-    raw, target, exact = (
+    raw, target = (
         (255.0 * c[0]).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
-        for c in (clip.raw, clip.target, clip.exact)
+        for c in (clip.raw, clip.target)
     )
     skin = clip.skin[0, :, 0].numpy() > 0.5
     tone = tone_of(target[0], skin[0])
@@ -115,7 +115,6 @@ def footage_of(clip: Clip, name: str, oval: np.ndarray[tuple[int, ...], np.dtype
         monk=tone[1],
         raw_u8=raw,
         target_u8=target,
-        exact_u8=exact,
         map=clip.map[0, :, 0].contiguous().numpy(),
         skin=skin,
         keep=clip.keep[0, :, 0].contiguous().numpy(),

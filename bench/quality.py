@@ -19,11 +19,14 @@ from bench.judge import ClipFigures, ClipJudge, Footage, FrameTruth, Ground, tru
 from bench.metrics import changed_bytes
 from bench.paths import ClipPath, FramePath, NetworkPath, Retouched, engine_for
 from bench.report import BenchError
+from bench.second.clips import SecondClips
 from stream.retoucher import Retoucher
 
 OURS = "vretouch"
-# Raw less exactly what was painted: what is left is the camera's and the codec's, which nobody can know.
-EXACT = "exact"
+GENERATORS: dict[str, Callable[[Path, int, int, bool], Callable[[int], Iterable[Footage]]]] = {
+    "painted": HeldoutClips,
+    "second": SecondClips,
+}
 _STRENGTH_0_FRAMES = 3
 _MEANS = tuple(
     f.name
@@ -74,7 +77,7 @@ def run(footages: Iterable[Footage], path: ClipPath, at_zero: ClipPath | None, p
 
 def _judge_clip(footage: Footage, path: ClipPath) -> tuple[dict[str, ClipFigures], sheet.Row]:
     ground = Ground(footage)
-    judges = {method: ClipJudge(footage) for method in (*BASELINES, EXACT, OURS)}
+    judges = {method: ClipJudge(footage) for method in (*BASELINES, OURS)}
     path.begin()
     shown: tuple[FrameTruth, Retouched] | None = None
     for t in range(len(footage)):
@@ -82,7 +85,6 @@ def _judge_clip(footage: Footage, path: ClipPath) -> tuple[dict[str, ClipFigures
         ground.add(truth, footage.keep[t])
         for method, retouch in BASELINES.items():
             judges[method].add(truth, retouch(truth.raw), None)
-        judges[EXACT].add(truth, truth.exact, None)
         ours = path.frame(truth.raw)
         judges[OURS].add(truth, ours.out_u8, ours.map, ours.found)
         if t == len(footage) * 2 // 3:
@@ -224,6 +226,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--portraits", type=Path, metavar="DIR", default=DEFAULT_PORTRAITS, help="what to make them from"
     )
+    parser.add_argument(
+        "--generator",
+        choices=sorted(GENERATORS),
+        default="painted",
+        help="painted as training's clips are, or by the second generator, which nothing trains on (painted)",
+    )
     parser.add_argument("--preset", default="live")
     parser.add_argument("--engine", default="auto")
     parser.add_argument(
@@ -244,7 +252,8 @@ def main(options: argparse.Namespace) -> int:
     _needs_torch()
     engine = engine_for(options.engine, options.preset, options.model)
     folder = faces_folder(options.faces, options.portraits)
-    clips = HeldoutClips(folder, options.frames, options.seed, options.network_only)
+    generator = GENERATORS[options.generator]
+    clips = generator(folder, options.frames, options.seed, options.network_only)
     plan = Plan(
         max(1, options.clips // options.sheet_clips), options.sheet_clips if options.sheet else 0, _say
     )

@@ -26,7 +26,7 @@ class PixelAdaptive(nn.Module):
         super().__init__()
         self.register_buffer("shift", shift_kernels(), persistent=False)
         self.sharpness = nn.Parameter(torch.tensor(1.0))
-        self.mix = nn.Conv2d(18, 1, 1)
+        self.mix = nn.Conv2d(18, 1, 1)  # of which only weight and bias are used
         nn.init.constant_(self.mix.weight, 0.2 / 18)
         with torch.no_grad():
             self.mix.weight[:, [4, 13]] = 0.6

@@ -23,11 +23,11 @@ class LossWeights:
     retouch: float = 40.0
     detail: float = 15.0
     broad: float = 20.0
-    map: float = 0.25
+    map: float = 0.15
     flow: float = 0.1
     temporal: float = 60.0
-    gain: float = 0.05
-    imperfection: float = 2.0
+    gain: float = 0.2
+    imperfection: float = 1.0
     keep: float = 4.0
 
 

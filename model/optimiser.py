@@ -10,8 +10,7 @@ class Optimiser:
     """Muon (Jordan et al., 2024) on every convolution's kernel, seen as a matrix [outputs, the rest]; AdamW
     on biases, single numbers and kernels too thin to turn.
 
-    Muon's steps are scaled to AdamW's (Liu et al., 2025), so that one rate serves both. From the same
-    weights, 400 steps on the same clips left a loss of 0.297 where AdamW alone left 0.304.
+    Muon's steps are scaled to AdamW's (Liu et al., 2025), so that one rate serves both.
     """
 
     def __init__(self, network: nn.Module, rate: float) -> None:

@@ -9,6 +9,8 @@ stopped one was.
 import argparse
 import json
 import math
+import random
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -22,15 +24,19 @@ from torch.utils.data import DataLoader, IterableDataset
 from model.config import FACE_PX, PRESETS, preset
 from model.curves import draw_curves
 from model.data.clips import Clip, ClipConfig, ClipSampler
+from model.data.portraits import FacesError
 from model.losses import LossWeights, Terms, Truth, frame_terms
 from model.optimiser import Optimiser
 from model.state import State
 from model.validate import validate
 from model.vretoucher import Step, Trace, VRetouchEr
-from model.weights import load_weights, save_atomic, save_weights
+from model.weights import WeightsError, load_weights, save_atomic, save_weights
 
 TraceFunction = Callable[[Tensor, State], tuple[Step, Trace]]
 TermsFunction = Callable[[Step, Trace, Truth, Tensor | None, LossWeights], tuple[Terms, Tensor]]
+
+# Batches that wait to be drawn: so far apart, on average, are two takes of one face.
+SHUFFLED = 8
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,8 @@ class Options:
     bf16: run the network in bfloat16 (losses and weights stay float32).
     average: decay of the moving average of the weights.
     every: steps between validations.
+    takes: how often each painted face is filmed, with other motion, light and camera each time: painting
+        takes most of the time (data echoing, Choi et al., 2019).
     density: factor on the number of marks: a denser clip teaches more a minute.
     diffuse: factor on how often redness, shine, shadow and the like are drawn: a clip has many marks, but one
         shine at most, so that it is learnt late.
@@ -69,6 +77,7 @@ class Options:
     bf16: bool = False
     average: float = 0.999
     every: int = 500
+    takes: int = 2
     density: float = 1.5
     diffuse: float = 1.2
     compile: bool = False
@@ -100,10 +109,14 @@ class ClipStream(IterableDataset[Clip]):
         torch.set_num_threads(1)
         o = self.options
         seed = o.seed * 1_000_003 + self.step * 64 + number
-        config = ClipConfig(size=o.size, frames=o.frames, density=o.density, diffuse=o.diffuse, carried=True)
+        config = ClipConfig(size=o.size, frames=o.frames, density=o.density, diffuse=o.diffuse)
         sampler = ClipSampler(o.faces, config, split="train", seed=seed)
+        waiting: list[Clip] = []
+        draw = random.Random(seed)
         while True:
-            yield sampler.sample(o.batch)
+            while len(waiting) < (SHUFFLED if o.takes > 1 else 1):
+                waiting += sampler.takes(o.batch, o.takes)
+            yield waiting.pop(draw.randrange(len(waiting)))
 
 
 def learning_rate(share: float, peak: float) -> float:
@@ -159,17 +172,33 @@ class Training:
         save_weights(self.averaged, self.options.out / "weights.pt")
 
     def resume(self) -> None:
-        """Continue from the checkpoint in the output folder."""
-        saved = torch.load(
-            self.options.out / "checkpoint.pt", map_location=self.options.device, weights_only=True
-        )
-        for name, part in self.parts().items():
-            part.load_state_dict(saved[name])
-        self.progress = Progress(**saved["progress"])
+        """Continue from the checkpoint in the output folder.
+
+        Raises:
+            WeightsError: it is damaged, or of another network.
+        """
+        path = self.options.out / "checkpoint.pt"
+        try:
+            saved = torch.load(path, map_location=self.options.device, weights_only=True)
+            for name, part in self.parts().items():
+                part.load_state_dict(saved[name])
+            self.progress = Progress(**saved["progress"])
+        except Exception as error:
+            raise WeightsError(
+                f"{path} is no checkpoint of this network ({type(error).__name__}); give another folder, "
+                "or train on from its weights with --start-from"
+            ) from error
 
     def start_from(self, path: Path) -> None:
-        """Take the weights at `path` as a beginning."""
-        weights = load_weights(path).state_dict()
+        """Take the weights at `path` as a beginning.
+
+        Raises:
+            WeightsError: they are missing, damaged or of another preset.
+        """
+        found = load_weights(path)
+        if found.config != self.network.config:
+            raise WeightsError(f"{path} is of preset {found.config.preset!r}; name it with --preset")
+        weights = found.state_dict()
         self.network.load_state_dict(weights)
         self.averaged.load_state_dict(weights)
 
@@ -260,6 +289,24 @@ def side(text: str) -> int:
     return int(text)
 
 
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def above_zero(text: str) -> float:
+    """A number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0.0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     p = argparse.ArgumentParser(
@@ -268,23 +315,26 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("faces", type=Path, help="prepared portraits, made by `python -m stream.portraits`")
     p.add_argument("out", type=Path, help="folder for checkpoint, weights, curves and pictures")
     p.add_argument("--preset", default="live", choices=sorted(PRESETS))
-    p.add_argument("--minutes", type=float, default=Options.minutes, help="budget over all resumed runs")
-    p.add_argument("--steps", type=int, default=Options.steps)
-    p.add_argument("--batch", type=int, default=Options.batch)
-    p.add_argument("--frames", type=int, default=Options.frames)
+    p.add_argument("--minutes", type=above_zero, default=Options.minutes, help="budget over all resumed runs")
+    p.add_argument("--steps", type=positive, default=Options.steps)
+    p.add_argument("--batch", type=positive, default=Options.batch)
+    p.add_argument("--frames", type=positive, default=Options.frames)
     p.add_argument(
         "--size",
         type=side,
         default=Options.size,
         help="side of a training crop, a multiple of 64, at most 512",
     )
-    p.add_argument("--rate", type=float, default=Options.rate)
+    p.add_argument("--rate", type=above_zero, default=Options.rate)
     p.add_argument("--seed", type=int, default=Options.seed)
     p.add_argument(
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"]
     )
     p.add_argument(
         "--bf16", action="store_true", help="bfloat16 in the network; twice as fast where the chip has it"
+    )
+    p.add_argument(
+        "--takes", type=positive, default=Options.takes, help="how often each painted face is filmed"
     )
     p.add_argument("--density", type=float, default=Options.density, help="factor on the number of marks")
     p.add_argument(
@@ -294,7 +344,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "--compile", action="store_true", help="fuse with torch.compile: slower to start, faster to run"
     )
     p.add_argument("--average", type=float, default=Options.average)
-    p.add_argument("--every", type=int, default=Options.every, help="steps between validations")
+    p.add_argument("--every", type=positive, default=Options.every, help="steps between validations")
     p.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
     p.add_argument("--start-from", type=Path, help="weights to begin with")
     return p.parse_args(argv)
@@ -303,15 +353,24 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line."""
     arguments = vars(parse(argv))
-    resume, start_from = arguments.pop("resume"), arguments.pop("start_from")
-    training = Training(Options(**arguments))
-    training.options.out.mkdir(parents=True, exist_ok=True)
-    if resume and (training.options.out / "checkpoint.pt").is_file():
+    try:
+        run(arguments.pop("resume"), arguments.pop("start_from"), Options(**arguments))
+    except (FacesError, WeightsError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(resume: bool, start_from: Path | None, options: Options) -> None:
+    """Train as asked."""
+    clips = validation_clips(options)
+    training = Training(options)
+    if resume and (options.out / "checkpoint.pt").is_file():
         training.resume()
     elif start_from is not None:
         training.start_from(start_from)
-    train(training, validation_clips(training.options))
-    return 0
+    options.out.mkdir(parents=True, exist_ok=True)
+    train(training, clips)
 
 
 if __name__ == "__main__":

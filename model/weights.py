@@ -45,8 +45,9 @@ def load_weights(path: Path) -> VRetouchEr:
         network = VRetouchEr(config_of(saved["config"]))
         network.load_state_dict(saved["weights"])
     except Exception as error:
+        said = str(error).partition("\n")[0]
         raise WeightsError(
-            f"{path} holds no weights of this network ({error}); restore it or train anew."
+            f"{path} holds no weights of this network ({said}); restore it or train anew."
         ) from error
     return network.eval()
 

@@ -1,8 +1,4 @@
-"""A camera, the same for raw and target: changing light, blur, low resolution, noise, compression, 8 bits.
-
-Where raw and target are equal before the camera they are all but equal after it: the same noise is added to
-both and both go through the same quantisation.
-"""
+"""A camera: changing light, blur, low resolution, noise, compression, 8 bits."""
 
 from __future__ import annotations
 
@@ -68,14 +64,13 @@ class Camera:
         plane = 1.0 + tilt[..., 0].view(b, t, 1, 1, 1) * x + tilt[..., 1].view(b, t, 1, 1, 1) * y
         frames.mul_(gain.view(b, t, c, 1, 1).to(frames.device)).mul_(plane).clamp_(0.0, 1.0)
 
-    def defocus(self, picture: Tensor, gen: torch.Generator) -> Tensor:
-        """Blur each picture [B, C, h, w] by its own Gaussian, some not at all."""
+    def defocus(self, picture: Tensor, gen: torch.Generator) -> None:
+        """Blur each picture [B, C, h, w] by its own Gaussian, some not at all, in place."""
         b = picture.shape[0]
         on = torch.rand(b, generator=gen) < self.config.blur
-        sigma = (0.35 + (self.config.blur_px - 0.35) * torch.rand(b, generator=gen)) * on
-        if not bool(on.any()):
-            return picture
-        return _gaussian(picture, sigma.to(picture.device))
+        sigma = 0.35 + (self.config.blur_px - 0.35) * torch.rand(b, generator=gen)
+        for clip in torch.nonzero(on).flatten().tolist():
+            picture[clip] = _gaussian(picture[clip], float(sigma[clip]))
 
     def resolve(self, frames: Tensor, gen: torch.Generator) -> None:
         """As seen by a smaller face's crop: some clips [T, C, H, W] of frames down and up again, in place."""
@@ -88,7 +83,7 @@ class Camera:
             frames[clip] = F.interpolate(small, size=frames.shape[-2:], mode="bilinear", align_corners=False)
 
     def sense(self, frames: Tensor, gen: torch.Generator) -> None:
-        """Shot and read noise, equal in raw and target, in place; frames [B, T, 6, H, W] = raw, target."""
+        """Shot and read noise, in place; frames [B, T, 3, H, W] RGB."""
         b, t = frames.shape[:2]
         for clip in range(b):
             on, much, mix, grain, keep, lift = torch.rand(6, generator=gen).tolist()
@@ -103,24 +98,24 @@ class Camera:
                 # A denoiser in the camera or the codec lets noise live on from frame to frame.
                 now = fresh if before is None or keep < 0.5 else _carry(before, fresh, 0.7 * keep)
                 before = now
-                level = frames[clip, k, 3:].mean(0, keepdim=True)
+                level = frames[clip, k].mean(0, keepdim=True)
                 noise = now * (peak * torch.sqrt(mix * level + (1.0 - mix) * 0.3 + 0.1 * lift))
-                frames[clip, k].view(2, 3, *noise.shape[-2:]).add_(noise)
+                frames[clip, k].add_(noise)
         frames.clamp_(0.0, 1.0)
 
     def _grain(self, frame: int, offset: list[int], grain: float) -> Tensor:
         y, x = offset
         return self.noise[int(grain > 0.5), frame, :, y : y + self.size, x : x + self.size]
 
-    def compress(self, frames: Tensor, gen: torch.Generator) -> None:
-        """8x8 DCT quantisation of some clips, chroma at half resolution, in place; frames [B, T, 3 n, H, W]
-        RGB."""
+    def compress(self, frames: Tensor, painted: Tensor, gen: torch.Generator) -> None:
+        """8x8 DCT quantisation of some clips, chroma at half resolution, in place; frames [B, T, 3, H, W]
+        RGB. Of what was painted, alike and signed, chroma loses its resolution too: no codec leaves more."""
         low, high = self.config.quality
         quality = low + (high - low) * torch.rand(len(frames), generator=gen)
         on = torch.rand(len(frames), generator=gen) < self.config.compression
         for clip in torch.nonzero(on).flatten().tolist():
-            both = frames[clip].reshape(-1, 3, *frames.shape[-2:])
-            frames[clip] = dct_compress(both, float(quality[clip])).reshape(frames[clip].shape)
+            frames[clip] = dct_compress(frames[clip], float(quality[clip]))
+            painted[clip] = halve_chroma(painted[clip])
 
 
 def quantise(frames: Tensor) -> Tensor:
@@ -141,16 +136,22 @@ def _carry(before: Tensor, fresh: Tensor, keep: float) -> Tensor:
     return keep * before + math.sqrt(1.0 - keep * keep) * fresh
 
 
-def _gaussian(picture: Tensor, sigma: Tensor) -> Tensor:
-    """Separable Gaussian blur, one sigma px [B] a picture [B, C, h, w]; sigma 0 changes nothing."""
-    b, c, h, w = picture.shape
+def _gaussian(picture: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of picture [C, h, w], borders replicated; shifted pictures are summed, which is
+    faster than convolving single planes."""
     radius = 4
-    step = torch.arange(-radius, radius + 1, device=picture.device)
-    kernel = torch.exp(-0.5 * (step / sigma.clamp(min=1e-2).view(-1, 1)).square())
-    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(c, 0)  # [B * C, 9]
-    flat = F.pad(picture.reshape(1, b * c, h, w), (radius,) * 4, mode="replicate")
-    flat = F.conv2d(flat, kernel.view(-1, 1, 1, 2 * radius + 1), groups=b * c)
-    return F.conv2d(flat, kernel.view(-1, 1, 2 * radius + 1, 1), groups=b * c).view(b, c, h, w)
+    taps = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(radius + 1)]
+    whole = taps[0] + 2.0 * sum(taps[1:])
+    for axis in (1, 2):
+        side = picture.shape[axis]
+        pads = (radius, radius, 0, 0) if axis == 2 else (0, 0, radius, radius)
+        wide = F.pad(picture.unsqueeze(0), pads, mode="replicate")[0]
+        blurred = picture * (taps[0] / whole)
+        for k, tap in enumerate(taps[1:], 1):
+            pair = wide.narrow(axis, radius - k, side) + wide.narrow(axis, radius + k, side)
+            blurred.add_(pair, alpha=tap / whole)
+        picture = blurred
+    return picture
 
 
 def dct_matrix(device: torch.device | None = None) -> Tensor:
@@ -186,10 +187,22 @@ def dct_compress(rgb: Tensor, quality: float) -> Tensor:
     luma = _quantise_blocks(ycc[:, 0] - 128.0, table(LUMA_TABLE, quality).to(rgb.device)) + 128.0
     half = F.avg_pool2d(ycc[:, 1:], 2).flatten(0, 1)
     chroma = _quantise_blocks(half, table(CHROMA_TABLE, quality).to(rgb.device))
-    wide = F.interpolate(
-        chroma.view(-1, 2, *chroma.shape[1:]), scale_factor=2, mode="bilinear", align_corners=False
-    )
+    wide = _enlarged(chroma.view(-1, 2, *chroma.shape[1:]))
     back = torch.cat([luma.unsqueeze(1), wide], 1)
     out = ((torch.linalg.inv(matrix) / 255.0) @ back.flatten(2)).view_as(full)
     seen: Tensor = out[..., :h, :w].clamp_(0.0, 1.0)
     return seen
+
+
+def halve_chroma(rgb: Tensor) -> Tensor:
+    """What 4:2:0 leaves of rgb [N, 3, H, W]; linear, so differences of pictures may be given."""
+    matrix = rgb.new_tensor(TO_YCC)
+    ycc = (matrix @ rgb.flatten(2)).view_as(rgb)
+    wide = _enlarged(F.avg_pool2d(ycc[:, 1:], 2, ceil_mode=True))[..., : rgb.shape[2], : rgb.shape[3]]
+    left = torch.cat([ycc[:, :1], wide], 1)
+    back: Tensor = (torch.linalg.inv(matrix) @ left.flatten(2)).view_as(rgb)
+    return back
+
+
+def _enlarged(chroma: Tensor) -> Tensor:
+    return F.interpolate(chroma, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -53,9 +53,7 @@ class ClipConfig:
     has lost the portrait's own reddish marks. negatives, diffuse: factors on how often each negative, and
     each imperfection without a border, is drawn. retone, relight: chance of a shift of tone, of light.
     real_share: of the faces, how many are photographs. density, depth: factors on the number of marks and on
-    their strength. carried: what is painted is taken from raw as the camera shows it, so that the target has
-    raw's own compression and the difference is exactly what was painted; else raw and target are compressed
-    each for itself. judged: give `to_canvas` and `exact`.
+    their strength. judged: give `to_canvas`.
     """
 
     size: int = 256
@@ -71,7 +69,6 @@ class ClipConfig:
     real_share: float = 0.6
     density: float = 1.0
     depth: float = 1.0
-    carried: bool = False
     judged: bool = False
     camera: cam.CameraConfig = field(default_factory=cam.CameraConfig)
 
@@ -88,11 +85,12 @@ class ClipConfig:
 class Clip:
     """B clips of T frames, float32 on one device.
 
-    raw, target [B, T, 3, H, W] in [0, 1], sRGB-encoded RGB. map [B, T, 1, H, W] in [0, 1]: min(1, mean over
-    RGB of abs(raw - target) / 0.08), before noise and compression. flow [B, T, 2, H, W] px (x, y): what is at
-    x was at x + flow one frame before; zeros in frame 0. skin, keep [B, T, 1, H, W] in [0, 1]: skin, and the
-    moles and freckles that must survive. If asked for, to_canvas [B, T, 2, H, W] canvas px (x, y), and exact
-    [B, T, 3, H, W], raw less exactly what was painted. face_index: rows of index.json.
+    raw, target [B, T, 3, H, W] in [0, 1], sRGB-encoded RGB; target is raw, as the camera shows it, less
+    exactly what was painted, so that both carry the same noise and compression. map [B, T, 1, H, W] in [0,
+    1]: min(1, mean over RGB of abs(raw - target) / 0.08). flow [B, T, 2, H, W] px (x, y): what is at x was at
+    x + flow one frame before; zeros in frame 0. skin, keep [B, T, 1, H, W] in [0, 1]: skin, and the moles and
+    freckles that must survive. If asked for, to_canvas [B, T, 2, H, W] canvas px (x, y). face_index: rows of
+    index.json.
     """
 
     raw: Tensor
@@ -102,7 +100,6 @@ class Clip:
     skin: Tensor
     keep: Tensor
     to_canvas: Tensor | None
-    exact: Tensor | None
     face_index: list[int]
 
 
@@ -142,6 +139,11 @@ class ClipSampler:
 
     def sample(self, batch: int) -> Clip:
         """The next `batch` clips."""
+        return self.takes(batch, 1)[0]
+
+    def takes(self, batch: int, count: int) -> list[Clip]:
+        """The next `batch` clips, each filmed `count` times (at least once) with other motion, light and
+        camera."""
         key = hashlib.sha256(f"{self.seed}/{self.calls}".encode()).digest()
         gen = torch.Generator().manual_seed(int.from_bytes(key[:7], "little"))
         self.calls += 1
@@ -150,10 +152,11 @@ class ClipSampler:
         ]
         origin = torch.tensor([self._origin(face, gen) for face in faces])
         move = mo.aligned_motion if self.config.motion == "aligned" else mo.frame_motion
-        motion = move(batch, self.config.frames, self.config.size, origin, gen)
-        corner, side = _box(origin, self.config.size, mo.reach(motion, self.config.size, origin))
+        size = self.config.size
+        motions = [move(batch, self.config.frames, size, origin, gen) for _ in range(count)]
+        corner, side = _box(origin, size, max(mo.reach(motion, size, origin) for motion in motions))
         scene = self._scene(faces, corner, side, gen)
-        return self._film(scene, motion, corner, faces, gen)
+        return [self._film(scene, motion, corner, faces, gen) for motion in motions]
 
     def _origin(self, face: int, gen: torch.Generator) -> tuple[int, int]:
         """Top left (x, y) of the crop on the canvas: about a random point of skin, inside the face crop."""
@@ -284,21 +287,18 @@ class ClipSampler:
     def _film(
         self, scene: Scene, motion: mo.Motion, corner: Tensor, faces: list[int], gen: torch.Generator
     ) -> Clip:
-        stack = torch.cat([scene.raw, scene.target, scene.skin, scene.keep], 1).to(
-            self.device
-        )  # [B, 8, h, w]
-        stack[:, :6] = self.camera.defocus(stack[:, :6], gen)
+        stack = torch.cat([scene.raw, scene.target, scene.skin, scene.keep], 1)  # [B, 8, h, w]
+        self.camera.defocus(stack[:, :6], gen)
+        stack = stack.to(self.device)
         canvas, flow = (g.to(self.device) for g in mo.grids(motion, self.config.size))
         seen = warp(stack, canvas - corner.to(self.device).float().view(-1, 1, 2, 1, 1))
         frames = seen[:, :, :6]
         self.camera.light(frames, gen)
         self.camera.resolve(frames, gen)
-        truth = (
-            (frames[:, :, :3] - frames[:, :, 3:]).abs().mean(2, keepdim=True).div_(MAP_FULL).clamp_(max=1.0)
-        )
-        raw, target, exact = self._seen(frames, gen)
+        raw, painted = self._seen(frames[:, :, :3], frames[:, :, 3:], gen)
+        truth = painted.abs().mean(2, keepdim=True).div_(MAP_FULL).clamp_(max=1.0)
+        target = painted.add_(raw).clamp_(0.0, 1.0)
         skin, keep = (seen[:, :, k : k + 1].contiguous() for k in (6, 7))
-        judged = self.config.judged
         return Clip(
             raw,
             target,
@@ -306,25 +306,17 @@ class ClipSampler:
             flow,
             skin,
             keep,
-            to_canvas=canvas if judged else None,
-            exact=exact if judged else None,
+            to_canvas=canvas if self.config.judged else None,
             face_index=faces,
         )
 
-    def _seen(self, frames: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Raw and target as sensor and codec leave them, and raw less exactly what was painted.
-
-        Each [B, T, 3, H, W], from frames [B, T, 6, H, W] of raw and target.
-        """
-        carried = self.config.carried
-        painted = frames[:, :, 3:] - frames[:, :, :3]
-        self.camera.sense(frames, gen)
-        seen = frames[:, :, :3].contiguous() if carried else frames
-        self.camera.compress(seen, gen)
-        cam.quantise(seen)
-        raw = seen[:, :, :3].contiguous()
-        exact = (raw + painted).clamp_(0.0, 1.0)
-        return raw, exact if carried else seen[:, :, 3:].contiguous(), exact
+    def _seen(self, raw: Tensor, target: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Raw [B, T, 3, H, W] as sensor and codec leave it, and what was painted there: target less raw."""
+        painted = target - raw
+        seen = raw.contiguous()
+        self.camera.sense(seen, gen)
+        self.camera.compress(seen, painted, gen)
+        return cam.quantise(seen), painted
 
 
 def warp(picture: Tensor, grid: Tensor) -> Tensor:

@@ -15,11 +15,11 @@ class Kind:
     """One sort of mark. Pairs are (low, high), but radius and depth (median, sigma of the log).
 
     radius px at half depth in the 512 face; depth in absorbance of green; melanin the share of that pigment
-    in the colour; edge the exponent of exp(-ln2 rho^edge), 1.3 soft to 6 sharp; ragged how far noise moves
-    the border; halo, rim and head relative to depth and radius; relief height over radius; gloss in [0, 1]
-    added light; real the sort of harvested patch that can stand for it. No imperfection is as brown as a
-    mole or a freckle, nor may a harvested brown mark stand for one: nobody could say which of two like spots
-    is to go.
+    in the colour, below 0 where a mark is redder than blood on average is; edge the exponent of exp(-ln2
+    rho^edge), 1.3 soft to 6 sharp; ragged how far noise moves the border; halo, rim and head relative to
+    depth and radius; relief height over radius; gloss in [0, 1] added light; real the sort of harvested patch
+    that can stand for it. No imperfection is as brown as a mole or a freckle, nor may a harvested brown mark
+    stand for one: nobody could say which of two like spots is to go.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Kind:
 WHOLE, T_ZONE, BEARD, CHEEK_JAW, FRECKLED = range(5)
 # fmt: off
 KINDS = (
-    Kind("papule", WHOLE, (2.7, 0.38), (0.24, 0.45), (0.0, 0.45), (1.5, 2.6),
+    Kind("papule", WHOLE, (2.7, 0.38), (0.24, 0.45), (-0.35, 0.45), (1.5, 4.0),
          halo=(0.1, 0.5), relief=(0.05, 0.3), gloss=(0.0, 0.14), real="reddish"),
-    Kind("pustule", WHOLE, (3.0, 0.35), (0.28, 0.35), (0.0, 0.3), (1.6, 2.8),
-         halo=(0.2, 0.6), head=(0.5, 1.0), relief=(0.12, 0.35), gloss=(0.0, 0.22)),
-    Kind("nodule", CHEEK_JAW, (6.0, 0.28), (0.22, 0.35), (0.05, 0.4), (1.5, 2.2),
+    Kind("pustule", WHOLE, (3.0, 0.35), (0.28, 0.35), (-0.35, 0.3), (1.6, 4.5),
+         halo=(0.0, 0.6), head=(0.3, 1.0), head_size=(0.25, 0.6), relief=(0.12, 0.35), gloss=(0.0, 0.22)),
+    Kind("nodule", CHEEK_JAW, (6.0, 0.28), (0.22, 0.35), (-0.3, 0.4), (1.5, 2.6),
          mottle=(0.15, 0.4), halo=(0.2, 0.6), halo_size=(1.4, 1.9), relief=(0.08, 0.22), gloss=(0.0, 0.12)),
     Kind("scab", WHOLE, (1.9, 0.32), (0.28, 0.35), (0.1, 0.4), (1.8, 3.0),
          ragged=(0.12, 0.28), mottle=(0.15, 0.4), halo=(0.35, 0.8), crust=(0.08, 0.42), relief=(0.0, 0.2)),
@@ -57,15 +57,15 @@ KINDS = (
          crust=(0.1, 0.4), relief=(-0.1, 0.1)),
     Kind("closed comedone", T_ZONE, (1.5, 0.28), (0.03, 0.5), (0.0, 0.3), (1.8, 2.6),
          head=(0.1, 0.4), head_size=(0.6, 0.9), relief=(0.1, 0.25), gloss=(0.0, 0.06)),
-    Kind("erythema", CHEEK_JAW, (2.9, 0.42), (0.16, 0.45), (0.0, 0.35), (1.3, 2.6),
+    Kind("erythema", CHEEK_JAW, (2.9, 0.42), (0.15, 0.45), (-0.4, 0.35), (1.3, 4.0),
          mottle=(0.05, 0.25), rim=(0.0, 0.12), real="reddish"),
     Kind("pigment", CHEEK_JAW, (3.0, 0.40), (0.16, 0.35), (0.35, 0.7), (1.2, 2.0),
          ragged=(0.05, 0.20), mottle=(0.05, 0.25), rim=(0.0, 0.2), real="reddish"),
-    Kind("small mark", WHOLE, (1.15, 0.35), (0.20, 0.4), (0.0, 0.35), (1.5, 2.4), real="reddish"),
+    Kind("small mark", WHOLE, (1.15, 0.35), (0.20, 0.4), (-0.3, 0.35), (1.5, 3.0), real="reddish"),
     Kind("razor bump", BEARD, (1.7, 0.3), (0.20, 0.4), (0.05, 0.45), (1.5, 2.4),
          halo=(0.1, 0.5), head=(0.0, 0.4), head_size=(0.2, 0.35), relief=(0.15, 0.4), gloss=(0.0, 0.12),
          real="reddish"),
-    Kind("ice-pick scar", CHEEK_JAW, (1.2, 0.3), (0.08, 0.5), (0.3, 0.8), (2.0, 4.0), relief=(-0.6, -0.3)),
+    Kind("ice-pick scar", CHEEK_JAW, (1.2, 0.3), (0.13, 0.5), (0.2, 0.8), (2.0, 4.0), relief=(-0.6, -0.3)),
     Kind("boxcar scar", CHEEK_JAW, (2.6, 0.3), (0.06, 0.5), (0.1, 0.6), (2.4, 4.0),
          rim=(0.0, 0.2), relief=(-0.32, -0.12)),
     Kind("rolling scar", CHEEK_JAW, (5.5, 0.25), (0.02, 0.5), (0.1, 0.6), (1.8, 2.6), relief=(-0.22, -0.09)),

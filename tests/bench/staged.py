@@ -53,7 +53,6 @@ def footage(name: str = "staged", monk: int = 3) -> Footage:
         monk=monk,
         raw_u8=np.stack([drifted(canvas(mark=True), t) for t in range(FRAMES)]),
         target_u8=np.stack([drifted(canvas(mark=False), t) for t in range(FRAMES)]),
-        exact_u8=np.stack([drifted(canvas(mark=False), t) for t in range(FRAMES)]),
         map=layer(MARK_AT, TRUE_MAP),
         skin=np.stack([drifted(oval(), t) for t in range(FRAMES)]) > 0,
         keep=layer(MOLE_AT, 1.0),

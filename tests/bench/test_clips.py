@@ -11,7 +11,7 @@ import pytest
 
 from bench import quality
 from bench.__main__ import main
-from bench.clips import HeldoutClips, faces_folder
+from bench.clips import faces_folder
 from bench.judge import Footage, truth_of
 from bench.metrics import warp_error
 from tests.conftest import require
@@ -37,9 +37,9 @@ def faces_dir(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return faces_folder(few / "prepared", few)
 
 
-@pytest.fixture(scope="module")
-def clip(faces_dir: Path) -> Footage:
-    return next(HeldoutClips(faces_dir, frames=3, seed=0, aligned_only=False)(1))
+@pytest.fixture(scope="module", params=sorted(quality.GENERATORS))
+def clip(request: pytest.FixtureRequest, faces_dir: Path) -> Footage:
+    return next(iter(quality.GENERATORS[request.param](faces_dir, 3, 0, False)(1)))
 
 
 def test_only_held_out_subjects_are_prepared(faces_dir: Path) -> None:
@@ -66,7 +66,7 @@ def test_raw_differs_from_target_where_the_map_says(clip: Footage) -> None:
 
 def test_what_was_painted_is_known_exactly(clip: Footage) -> None:
     truth = truth_of(clip, 1)
-    taken = np.abs(truth.raw.astype(int) - truth.exact).mean(axis=2)
+    taken = np.abs(truth.raw.astype(int) - truth.target).mean(axis=2)
     assert taken[truth.map == 0.0].max() == 0.0
     part = truth.imperfect & (truth.map < 1.0)
     np.testing.assert_allclose(taken[part] / 255.0, 0.08 * truth.map[part], atol=0.51 / 255.0)

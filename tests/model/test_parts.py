@@ -68,6 +68,24 @@ def test_pixel_adaptive_does_not_leak_over_the_guides_edge() -> None:
     assert float(fused[0, 0, 2, 2]) == pytest.approx(6.0)  # the three beyond the edge do not count
 
 
+def test_theta_is_the_weighed_sum_over_nine_neighbours() -> None:
+    gen = torch.Generator().manual_seed(1)
+    theta = PixelAdaptive()
+    with torch.no_grad():
+        theta.sharpness.fill_(0.7)
+        theta.mix.weight.copy_(torch.randn(1, 18, 1, 1, generator=gen))
+        theta.mix.bias.fill_(0.3)
+    content, guide = torch.randn(2, 1, 1, 6, 7, generator=gen)
+    padded = [torch.nn.functional.pad(x[0, 0], (1, 1, 1, 1)) for x in (content, guide)]
+    wanted = torch.full((6, 7), 0.3)
+    for k in range(9):
+        near = [x[k // 3 : k // 3 + 6, k % 3 : k % 3 + 7] for x in padded]
+        affinity = torch.exp(-((0.7 * (near[1] - guide[0, 0])) ** 2) / 2)
+        weights = theta.mix.weight.flatten()[[k, k + 9]]
+        wanted += affinity * (weights[0] * near[0] + weights[1] * near[1])
+    torch.testing.assert_close(theta(content, guide)[0, 0], wanted)
+
+
 def test_fir_stands_on_the_evidence_alone_at_first() -> None:
     torch.manual_seed(0)
     fir, evidence = FIR(), torch.randn(1, 1, 8, 8)
@@ -185,19 +203,23 @@ def test_a_perfect_step_costs_nothing_and_a_lazy_one_something() -> None:
     assert float(lazy.temporal) > float(good.temporal)
 
 
-def test_a_faint_clip_counts_as_much_as_a_strong_one() -> None:
-    raw = torch.full((1, 3, 64, 64), 0.5)
-    mask = torch.zeros(1, 1, 64, 64)
+def test_a_faint_clip_counts_as_much_as_a_strong_one_beside_it() -> None:
+    raw = torch.full((2, 3, 64, 64), 0.5)
+    mask = torch.zeros(2, 1, 64, 64)
     mask[..., 8:40, 8:40] = 1.0
+    much = torch.tensor([0.2, 0.05]).view(2, 1, 1, 1)
+    truth = Truth(raw, raw - much * mask, mask, torch.zeros(2, 2, 64, 64), torch.zeros_like(mask))
+    step, trace = perfect(truth)
     costs = []
-    for much in (0.2, 0.05):
-        truth = Truth(raw, raw - much * mask, mask, torch.zeros(1, 2, 64, 64), torch.zeros_like(mask))
-        step, trace = perfect(truth)
-        half = step._replace(residual=0.5 * step.residual)
+    for left in ((0.5, 0.0), (0.0, 0.5)):
+        share = 1.0 - torch.tensor(left).view(2, 1, 1, 1)
+        half = step._replace(residual=share * step.residual)
         terms, _ = frame_terms(half, trace, truth, None, LossWeights())
-        costs.append((float(terms.retouch), float(terms.broad), float(terms.gain)))
+        costs.append((float(terms.retouch), float(terms.broad)))
     assert costs[0] == pytest.approx(costs[1], rel=0.06)
-    assert costs[0][2] == pytest.approx(math.log(0.25), rel=0.01)
+    both = step._replace(residual=0.5 * step.residual)
+    terms, _ = frame_terms(both, trace, truth, None, LossWeights())
+    assert float(terms.gain) == pytest.approx(math.log(0.25), rel=0.01)
 
 
 def test_muon_turns_the_kernels_where_they_lie_and_stops_where_it_was_told() -> None:
@@ -205,7 +227,7 @@ def test_muon_turns_the_kernels_where_they_lie_and_stops_where_it_was_told() -> 
     network = VRetouchEr(PRESETS["tiny"])
     optimiser = Optimiser(network, 1e-2)
     kernel = network.encoder.conv8.weight
-    before = kernel.detach().clone()
+    before, other = kernel.detach().clone(), network.encoder.conv16.weight.detach().clone()
     optimiser.set_rate(1e-3)
     kernel.grad = before * 0.5 ** torch.arange(float(len(kernel))).view(-1, 1, 1, 1)
     optimiser.step()
@@ -214,8 +236,10 @@ def test_muon_turns_the_kernels_where_they_lie_and_stops_where_it_was_told() -> 
     assert float(torch.linalg.cond(gradient)) > 50.0
     assert float(torch.linalg.cond(change)) < 5.0
     assert 0.1e-3 < float(change.square().mean().sqrt()) < 1e-3
-    untouched = network.decoder.conv2.weight
-    assert untouched.grad is None
+    assert torch.equal(other, network.encoder.conv16.weight)
+    assert {group["lr"] for part in (optimiser.muon, optimiser.adamw) for group in part.param_groups} == {
+        1e-3
+    }
     optimiser.zero_grad()
     assert kernel.grad is None
 

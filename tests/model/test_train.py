@@ -1,5 +1,6 @@
 """Training: it learns, it resumes, and its checkpoints are whole."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from tests.conftest import require
 torch = require("torch")
 
 from model import train as training_module  # noqa: E402
+from model.config import preset  # noqa: E402
 from model.data.clips import ClipConfig, ClipSampler  # noqa: E402
 from model.train import ClipStream, Options, Progress, Training, average_into, learning_rate, main  # noqa: E402
 from model.validate import figures, retouch_clip, validate  # noqa: E402
-from model.weights import load_weights  # noqa: E402
+from model.vretoucher import VRetouchEr  # noqa: E402
+from model.weights import load_weights, save_weights  # noqa: E402
 
 
 def options(faces_dir: Path, out: Path, **changes: object) -> Options:
@@ -83,6 +86,57 @@ def test_the_stream_gives_other_clips_after_a_resume(faces_dir: Path, tmp_path: 
         torch.set_num_threads(threads)
     assert torch.equal(fresh.raw, again.raw)
     assert not torch.equal(fresh.raw, later.raw)
+
+
+def test_each_face_is_filmed_twice_and_its_takes_lie_apart(faces_dir: Path, tmp_path: Path) -> None:
+    stream = iter(ClipStream(options(faces_dir, tmp_path, batch=4, frames=1, takes=2), 0))
+    threads = torch.get_num_threads()
+    try:
+        clips = [next(stream) for _ in range(24)]
+    finally:
+        torch.set_num_threads(threads)
+    faces = [tuple(clip.face_index) for clip in clips]
+    assert len(set(faces)) < 20
+    pairs = list(itertools.pairwise(faces))
+    assert sum(one == other for one, other in pairs) < 8
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word"),
+    [
+        (["--takes", "0"], "--takes"),
+        (["--every", "0"], "--every"),
+        (["--batch", "none"], "--batch"),
+        (["--minutes", "0"], "--minutes"),
+        (["--rate", "fast"], "--rate"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(
+    wrong: list[str], word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path), str(tmp_path / "out"), *wrong])
+    assert ended.value.code == 2
+    assert word in capsys.readouterr().err
+
+
+def test_what_cannot_be_trained_from_is_one_sentence(
+    faces_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    tiny = [str(faces_dir), str(out), "--preset", "tiny", "--size", "64"]
+    assert main([str(tmp_path / "none"), str(out)]) == 2
+    assert main([*tiny, "--start-from", str(tmp_path / "none.pt")]) == 2
+    assert not out.exists()
+    save_weights(VRetouchEr(preset("live")), tmp_path / "live.pt")
+    assert main([*tiny, "--start-from", str(tmp_path / "live.pt")]) == 2
+    out.mkdir()
+    torch.save({"network": {}}, out / "checkpoint.pt")
+    assert main([*tiny, "--resume"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 4
+    for line, word in zip(said, ("none", "none.pt", "'live'", "checkpoint"), strict=True):
+        assert word in line
 
 
 def test_the_budget_ends_by_steps_or_minutes(faces_dir: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ torch = require("torch")
 from dataclasses import fields  # noqa: E402
 
 from model.config import PRESETS, UnknownPresetError, preset  # noqa: E402
+from model.decoder import gate  # noqa: E402
 from model.state import State  # noqa: E402
 from model.vretoucher import VRetouchEr  # noqa: E402
 
@@ -126,6 +127,15 @@ def test_shapes_and_ranges(network: VRetouchEr, faces: "torch.Tensor") -> None:
         )
         == 0
     )
+
+
+def test_the_mask_is_the_gate_of_the_logit_that_the_losses_see(
+    network: VRetouchEr, faces: "torch.Tensor"
+) -> None:
+    with torch.no_grad():
+        step, trace = network.trace(faces[0], network.fresh_state(faces[0]))
+    assert torch.equal(gate(trace.full), step.map)
+    assert 0.0 < float(step.map.mean()) < 1.0
 
 
 def test_live_stays_within_its_arithmetic() -> None:

@@ -1,4 +1,4 @@
-"""The camera: a true DCT, blind to what it films, and 8 bits at the end."""
+"""The camera: a true DCT, and 8 bits at the end."""
 
 from __future__ import annotations
 
@@ -54,25 +54,58 @@ def test_table_at_quality_50_is_the_standards_own() -> None:
     assert float(cam.table(cam.LUMA_TABLE, 100).max()) == 1.0
 
 
-def test_raw_and_target_get_the_same_camera() -> None:
+def test_every_stage_changes_the_picture_and_the_last_leaves_eight_bits() -> None:
     gen = torch.Generator().manual_seed(2)
     camera = cam.Camera(cam.CameraConfig(1.0, 1.0, 1.0, 1.0, 1.0), 48, gen, torch.device("cpu"))
-    one = _smooth(2).unsqueeze(1).repeat(1, 3, 2, 1, 1)
-    seen = camera.defocus(one.flatten(1, 2), gen).view_as(one).clone()
-    for stage in (camera.light, camera.resolve, camera.sense, camera.compress):
+    seen = _smooth(2).unsqueeze(1).repeat(1, 3, 1, 1, 1)
+    sharp = seen.clone()
+    camera.defocus(seen.flatten(1, 2), gen)
+    assert not torch.equal(sharp, seen)
+    for stage in (camera.light, camera.resolve, camera.sense):
         before = seen.clone()
         stage(seen, gen)
         assert not torch.equal(before, seen)
+    before, painted = seen.clone(), 0.1 * torch.rand_like(seen)
+    camera.compress(seen, painted, gen)
+    assert not torch.equal(before, seen)
     cam.quantise(seen)
-    assert torch.equal(seen[:, :, :3], seen[:, :, 3:])
     assert torch.equal((seen * 255.0).round() / 255.0, seen)
+
+
+def test_defocus_is_a_gaussian_that_keeps_the_light() -> None:
+    config = cam.CameraConfig(0.0, 1.0, 0.0, 0.0, 0.0)
+    camera = cam.Camera(config, 48, torch.Generator(), torch.device("cpu"))
+    pictures = torch.zeros(2, 3, 33, 33)
+    pictures[0] = 0.5
+    pictures[1, :, 16, 16] = 1.0
+    camera.defocus(pictures, torch.Generator().manual_seed(0))
+    assert torch.allclose(pictures[0], torch.full((3, 33, 33), 0.5), atol=1e-6)
+    spot = pictures[1, 0]
+    assert float(spot.sum()) == pytest.approx(1.0, abs=1e-5)
+    assert torch.allclose(spot, spot.T, atol=1e-6)
+    across, corner, centre = float(spot[16, 17]), float(spot[17, 17]), float(spot[16, 16])
+    assert 0.0 < across < centre
+    assert corner * centre == pytest.approx(across**2, rel=1e-4)
+
+
+def test_of_what_was_painted_only_colour_loses_its_resolution() -> None:
+    flat = torch.full((1, 3, 15, 15), 0.1)
+    assert torch.allclose(cam.halve_chroma(flat), flat, atol=1e-6)
+    grey, red = torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16)
+    grey[..., 8, 8] = -0.2
+    red[:, 0, 8, 8] = 0.2
+    assert torch.allclose(cam.halve_chroma(grey), grey, atol=1e-6)
+    spread = cam.halve_chroma(red)
+    assert float(spread[0, 0, 8, 8]) < 0.15
+    luma = torch.tensor(cam.TO_YCC[0])
+    assert torch.allclose(luma @ spread.flatten(2), luma @ red.flatten(2), atol=1e-6)
 
 
 def test_noise_is_as_strong_as_told_and_new_in_each_frame() -> None:
     gen = torch.Generator().manual_seed(3)
     config = cam.CameraConfig(0.0, 0.0, 0.0, 1.0, 0.0, noise_levels=5.0)
     camera = cam.Camera(config, 64, gen, torch.device("cpu"))
-    grey = torch.full((12, 4, 6, 64, 64), 0.5)
+    grey = torch.full((12, 4, 3, 64, 64), 0.5)
     camera.sense(grey, gen)
     levels = (grey - 0.5).std((2, 3, 4)) * 255.0
     assert float(levels.min()) > 0.05
