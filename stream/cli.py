@@ -13,7 +13,7 @@ from fractions import Fraction
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from stream.engine import ENGINES, PRESETS, load_engine
+from stream.engine import ENGINES, PRESETS, default_threads, load_engine
 from stream.errors import VretouchError
 from stream.job import INTERRUPTED, PIPE, VIEWS, FileJob, RawVideo, Span, is_image
 
@@ -117,7 +117,7 @@ def _add_retoucher(command: argparse.ArgumentParser) -> None:
         "--max-faces", type=whole, default=1, metavar="N", help="at most N faces (default: 1)"
     )
     command.add_argument(
-        "--threads", type=whole, metavar="N", help="cores for the network (default: all, up to 4)"
+        "--threads", type=whole, metavar="N", help="cores for the network (default: all but one, up to 4)"
     )
 
 
@@ -161,7 +161,9 @@ def make_retoucher_of(options: argparse.Namespace) -> MakeRetoucher:
     def make() -> AbstractContextManager[FrameRetoucher]:
         from stream.retoucher import Retoucher
 
-        engine = load_engine(options.engine, options.preset, options.threads)
+        # One core decodes, composites and encodes meanwhile.
+        threads = options.threads or default_threads(spared=1)
+        engine = load_engine(options.engine, options.preset, threads)
         return Retoucher(options.preset, engine, options.strength, options.max_faces)
 
     return make

@@ -25,8 +25,8 @@ from stream.file import (
     FileReport,
     FrameRetoucher,
     FrameWork,
+    Halfway,
     Interrupts,
-    Located,
     MakeRetoucher,
     notes_of,
     report_lines,
@@ -119,9 +119,10 @@ class _DemoWork(FrameWork):
         super().__init__(retoucher, None)
         self.still: RgbImage | None = None
 
-    def __call__(self, located: Located) -> Finished:
-        finished = super().__call__(located)
-        frame, faces = located.frame, self.retoucher.last.faces
+    def finish(self, stepped: Halfway) -> Finished:
+        """As FrameWork's, with a look at the faces."""
+        finished = super().finish(stepped)
+        frame, faces = stepped.frame, self.retoucher.last.faces
         early = frame.pts_s < _STILL_AFTER_S
         if faces and (self.still is None or (early and self.frames % 15 == 0)):
             self.still = still_of(frame.rgb_u8, finished.rgb_u8, self.retoucher)

@@ -41,7 +41,7 @@ class Engine(Protocol):
         """One causal step on face uint8 [512, 512, 3] RGB; the state is changed in place.
 
         Returns (residual float32 [512, 512, 3] RGB in 8-bit levels, imperfection map float32 [512, 512] in
-        [0, 1]). Both belong to the state and hold until its next step.
+        [0, 1]), both new arrays.
         """
         ...
 
@@ -142,11 +142,11 @@ def _missing(path: Path, preset: str, place: Path) -> str:
     )
 
 
-def default_threads() -> int:
-    """Physical cores this process may use, at most MAX_DEFAULT_THREADS; at least 1."""
+def default_threads(spared: int = 0) -> int:
+    """Physical cores this process may use, less the spared ones, at most MAX_DEFAULT_THREADS; at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     physical = _physical_cores() or allowed
-    return max(1, min(physical, allowed, MAX_DEFAULT_THREADS))
+    return max(1, min(min(physical, allowed) - spared, MAX_DEFAULT_THREADS))
 
 
 def _physical_cores() -> int | None:

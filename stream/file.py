@@ -52,7 +52,8 @@ class FrameRetoucher(Protocol):
     @property
     def last(self) -> LastFrame: ...
     def locate(self, frame_rgb_u8: RgbImage, pts_s: float | None = None) -> Any: ...
-    def retouch(self, frame_rgb_u8: RgbImage, located: Any) -> RgbImage: ...
+    def step(self, located: Any) -> Any: ...
+    def composite(self, frame_rgb_u8: RgbImage, stepped: Any) -> RgbImage: ...
     def process(self, frame_rgb_u8: RgbImage, pts_s: float | None = None) -> RgbImage: ...
 
 
@@ -72,16 +73,16 @@ class FileReport:
 
 
 @dataclass(frozen=True)
-class Located:
-    """A frame and where its faces are, as the retoucher's `locate` said."""
+class Halfway:
+    """A frame on its way, and what the retoucher's `locate` or `step` made of it."""
 
     frame: Frame
-    where: Any
+    made: Any
 
 
 class FrameWork:
-    """The retoucher's part: faces are located as frames are decoded, and retouched in a thread of their
-    own."""
+    """The retoucher's part: faces are located as frames are decoded, the network steps in a thread of its
+    own, and the frame is composited where it is encoded."""
 
     def __init__(self, retoucher: FrameRetoucher, view: str | None) -> None:
         self.retoucher, self._view = retoucher, view
@@ -89,15 +90,19 @@ class FrameWork:
         self.with_face = 0
         self._stage_ms: dict[str, float] = {}
 
-    def located(self, frames: Iterable[Frame]) -> Iterator[Located]:
+    def located(self, frames: Iterable[Frame]) -> Iterator[Halfway]:
         """The frames, in order, with their faces located."""
         for frame in frames:
-            yield Located(frame, self.retoucher.locate(frame.rgb_u8, frame.pts_s))
+            yield Halfway(frame, self.retoucher.locate(frame.rgb_u8, frame.pts_s))
 
-    def __call__(self, located: Located) -> Finished:
-        """One frame through the retoucher, and into a view if there is one."""
-        frame = located.frame
-        retouched = self.retoucher.retouch(frame.rgb_u8, located.where)
+    def step(self, located: Halfway) -> Halfway:
+        """One frame's faces through the network."""
+        return Halfway(located.frame, self.retoucher.step(located.made))
+
+    def finish(self, stepped: Halfway) -> Finished:
+        """The retouched frame, in a view if there is one."""
+        frame = stepped.frame
+        retouched = self.retoucher.composite(frame.rgb_u8, stepped.made)
         last = self.retoucher.last
         self.frames += 1
         self.with_face += bool(last.faces)
@@ -204,7 +209,8 @@ def run_frames(
     try:
         counts = Pipeline(
             work.located(source.frames(native)),
-            work,
+            work.step,
+            work.finish,
             sink,
             slots=slots,
             on_frame=lambda counts: progress.update(counts.frames),
@@ -275,7 +281,7 @@ def report_lines(report: FileReport) -> list[str]:
     lines = [
         f"{named}: {what}, {frames}, {faces}, {counts.fps:.1f} frames/s",
         f"ms a frame: decode and locate {counts.mean_ms('decode'):.1f}, "
-        f"retouch {counts.mean_ms('retouch'):.1f}, encode {counts.mean_ms('encode'):.1f}"
+        f"step {counts.mean_ms('work'):.1f}, composite and encode {counts.mean_ms('encode'):.1f}"
         f"; by stage {', '.join(f'{stage} {ms[stage]:.1f}' for stage in ms if stage != 'total')}",
     ]
     if counts.frames and not counts.with_face:

@@ -25,9 +25,7 @@ from stream.track import Track, Tracker
 NOMINAL_FRAME_S = 1.0 / 30.0
 MAX_GAP_S = 0.5
 MIN_STEP_S = 1e-3
-LOCATE_STAGES = ("locate", "align", "crop")
-RETOUCH_STAGES = ("step", "composite")
-STAGES = (*LOCATE_STAGES, *RETOUCH_STAGES, "total")
+STAGES = ("locate", "align", "crop", "step", "composite", "total")
 
 _NUMBERS = (int, float, np.integer, np.floating, Fraction)
 _THUMB_SIZE = (32, 18)
@@ -87,12 +85,30 @@ class LocatedFace:
 
 @dataclass(frozen=True)
 class Located:
-    """The faces of one frame, oldest first, as `Retoucher.locate` found them; for `Retoucher.retouch`.
+    """The faces of one frame, oldest first, as `Retoucher.locate` found them; for `Retoucher.step`.
 
-    stage_ms: time of LOCATE_STAGES and of all together (`total`) in ms. restarted: see FrameResult.
+    stage_ms: time so far of each of STAGES in ms. restarted: see FrameResult.
     """
 
     faces: tuple[LocatedFace, ...]
+    stage_ms: dict[str, float]
+    restarted: bool
+
+
+@dataclass(frozen=True)
+class SteppedFace:
+    """A face with what the network made of it: see stream.engine.Engine.step."""
+
+    located: LocatedFace
+    residual: npt.NDArray[np.float32]
+    map: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """The faces of one frame as `Retoucher.step` gives them; for `Retoucher.composite`. See Located."""
+
+    faces: tuple[SteppedFace, ...]
     stage_ms: dict[str, float]
     restarted: bool
 
@@ -107,7 +123,7 @@ class _Memory:
 
 class Retoucher:
     """Retouches a stream of frames; a context manager. One object a stream; one thread at a time, or one
-    each for `locate` and `retouch`.
+    each for `locate`, `step` and `composite`, which share nothing.
 
     engine: a name (see stream.engine.ENGINES) or an Engine already loaded, which several Retouchers may
     share. strength: 0 (frames pass through bit for bit) to 1; may be changed at any time. finder: face models
@@ -168,16 +184,16 @@ class Retoucher:
         seconds; without it frames are taken to be 1/30 s apart. More than 0.5 s ahead or any time back starts
         anew.
         """
-        return self.retouch(frame_rgb_u8, self.locate(frame_rgb_u8, pts_s))
+        return self.composite(frame_rgb_u8, self.step(self.locate(frame_rgb_u8, pts_s)))
 
     def locate(self, frame_rgb_u8: npt.NDArray[np.uint8], pts_s: float | None = None) -> Located:
-        """The first half of `process`: where the faces are.
+        """The first part of `process`: where the faces are.
 
-        It shares nothing with `retouch`, so one thread may locate the faces of frames to come while another
-        retouches; each must be given the frames in order.
+        One thread may locate the faces of frames to come while another steps and a third composites; each
+        must be given the frames in order.
         """
         self._check_open()
-        stages = _Stopwatch(LOCATE_STAGES)
+        stages = _Stopwatch()
         frame = _checked(frame_rgb_u8)
         dt_s = self._advance(frame, pts_s)
         restarted, self._fresh = self._fresh, False
@@ -190,30 +206,36 @@ class Retoucher:
             faces = tuple(_located(track, frame) for track in tracks)
         return Located(faces, stages.ms(), restarted)
 
-    def retouch(self, frame_rgb_u8: npt.NDArray[np.uint8], located: Located) -> npt.NDArray[np.uint8]:
-        """The second half of `process`: the retouched frame, a new array, for the frame's own `located`."""
+    def step(self, located: Located) -> Stepped:
+        """The second part of `process`: the network's step on every face."""
         self._check_open()
-        stages = _Stopwatch(RETOUCH_STAGES)
-        frame = _checked(frame_rgb_u8)
+        stages = _Stopwatch(located.stage_ms)
         kept = {face.id for face in located.faces}
         self._memories = {key: memory for key, memory in self._memories.items() if key in kept}
-        retouched = frame.copy()
-        faces = [self._retouch(retouched, face, stages) for face in located.faces]
-        spent_ms = {**located.stage_ms, **stages.ms()}
-        spent_ms["total"] += located.stage_ms["total"]
-        ordered = {stage: spent_ms[stage] for stage in STAGES}
-        self.last = FrameResult(faces, ordered, located.restarted)
+        with stages.running("step"):
+            faces = tuple(
+                SteppedFace(face, *self.engine.step(face.face_u8, self._state_of(face)))
+                for face in located.faces
+            )
+        return Stepped(faces, stages.ms(), located.restarted)
+
+    def composite(self, frame_rgb_u8: npt.NDArray[np.uint8], stepped: Stepped) -> npt.NDArray[np.uint8]:
+        """The last part of `process`: the retouched frame, a new array, for the frame's own `stepped`. Sets
+        `last`."""
+        self._check_open()
+        stages = _Stopwatch(stepped.stage_ms)
+        with stages.running("composite"):
+            retouched = _checked(frame_rgb_u8).copy()
+            faces = [self._composite(retouched, face) for face in stepped.faces]
+        self.last = FrameResult(faces, stages.ms(), stepped.restarted)
         return retouched
 
-    def _retouch(self, retouched: npt.NDArray[np.uint8], face: LocatedFace, stages: _Stopwatch) -> FaceResult:
-        """Step and composite of one face."""
-        with stages.running("step"):
-            residual, seen = self.engine.step(face.face_u8, self._state_of(face))
-        with stages.running("composite"):
-            guard = skin_guard(face.face_landmarks_px)
-            on_skin = cv2.multiply(seen, guard, scale=1.0 / 255.0, dtype=cv2.CV_32F)
-            amount = self._strength * face.fade
-            changed = add_residual(retouched, residual, guard, face.alignment, amount)
+    def _composite(self, retouched: npt.NDArray[np.uint8], stepped: SteppedFace) -> FaceResult:
+        """One face's residual into the frame, in place."""
+        face = stepped.located
+        guard = skin_guard(face.face_landmarks_px)
+        on_skin = cv2.multiply(stepped.map, guard, scale=1.0 / 255.0, dtype=cv2.CV_32F)
+        amount = self._strength * face.fade
         return FaceResult(
             id=face.id,
             box_px=face.box_px,
@@ -221,7 +243,7 @@ class Retoucher:
             alignment=face.alignment,
             map=np.asarray(on_skin, np.float32),
             fade=face.fade,
-            changed_px=changed,
+            changed_px=add_residual(retouched, stepped.residual, guard, face.alignment, amount),
         )
 
     def _state_of(self, face: LocatedFace) -> EngineState:
@@ -288,10 +310,10 @@ def _located(track: Track, frame: npt.NDArray[np.uint8]) -> LocatedFace:
 
 
 class _Stopwatch:
-    """Adds up the time of each stage over the faces of one frame, and all that passes: `total`."""
+    """Adds up the time of each of STAGES over the faces of one frame, and all that passes: `total`."""
 
-    def __init__(self, stages: tuple[str, ...]) -> None:
-        self._ns = dict.fromkeys(stages, 0)
+    def __init__(self, before_ms: dict[str, float] | None = None) -> None:
+        self._ms = dict.fromkeys(STAGES, 0.0) if before_ms is None else dict(before_ms)
         self._began_ns = time.perf_counter_ns()
 
     @contextmanager
@@ -300,12 +322,12 @@ class _Stopwatch:
         try:
             yield
         finally:
-            self._ns[stage] += time.perf_counter_ns() - began
+            self._ms[stage] += (time.perf_counter_ns() - began) / 1e6
 
     def ms(self) -> dict[str, float]:
         """Milliseconds by stage so far."""
-        taken = self._ns | {"total": time.perf_counter_ns() - self._began_ns}
-        return {stage: ns / 1e6 for stage, ns in taken.items()}
+        passed = (time.perf_counter_ns() - self._began_ns) / 1e6
+        return self._ms | {"total": self._ms["total"] + passed}
 
 
 def _checked_engine(engine: Engine) -> Engine:

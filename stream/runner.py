@@ -1,4 +1,4 @@
-"""The pipeline: decode -> retouch -> encode, each in its own thread, with bounded slots between.
+"""The pipeline: decode -> work -> finish and encode, each in its own thread, with bounded slots between.
 
 Order is kept and nothing is dropped: a full slot holds back the stage before it, so memory does not grow. An
 error in any stage stops all of them and is raised in the caller.
@@ -6,6 +6,8 @@ error in any stage stops all of them and is raised in the caller.
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -16,9 +18,11 @@ from typing import Generic, Protocol, TypeVar
 from stream.frame import Box, Frame, RgbImage
 
 T = TypeVar("T")
+W = TypeVar("W")
 SLOTS = 3
 POLL_S = 0.1
 GRACE_S = 2.0
+GIVEN_WAY = 10
 
 
 class CancelledError(Exception):
@@ -100,7 +104,7 @@ class Counts:
 
     frames: int = 0
     with_face: int = 0
-    busy_ns: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("decode", "retouch", "encode"), 0))
+    busy_ns: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("decode", "work", "encode"), 0))
     wall_ns: int = 0
 
     def mean_ms(self, stage: str) -> float:
@@ -113,17 +117,18 @@ class Counts:
         return self.frames / max(self.wall_ns / 1e9, 1e-9)
 
 
-class Pipeline(Generic[T]):
-    """One run of frames through `work` into a sink.
+class Pipeline(Generic[T, W]):
+    """One run of frames through `work` and `finish` into a sink.
 
-    frames: of whatever kind `work` takes. stopped: asked often; once true, no more frames are taken, those on
-    their way are finished, and the run ends.
+    frames: of whatever kind `work` takes. finish: runs in the encoder's thread. stopped: asked often; once
+    true, no more frames are taken, those on their way are finished, and the run ends.
     """
 
     def __init__(
         self,
         frames: Iterable[T],
-        work: Callable[[T], Finished],
+        work: Callable[[T], W],
+        finish: Callable[[W], Finished],
         sink: FrameSink,
         *,
         slots: int = SLOTS,
@@ -132,9 +137,10 @@ class Pipeline(Generic[T]):
     ) -> None:
         self.counts = Counts()
         self._stopped = stopped
-        self._frames, self._work, self._sink, self._on_frame = frames, work, sink, on_frame
+        self._frames, self._work, self._finish = frames, work, finish
+        self._sink, self._on_frame = sink, on_frame
         self._decoded: Slots[T] = Slots(slots, stopped)
-        self._finished: Slots[Finished] = Slots(slots)
+        self._worked: Slots[W] = Slots(slots)
         self._errors: list[BaseException] = []
 
     def run(self) -> Counts:
@@ -144,7 +150,7 @@ class Pipeline(Generic[T]):
         decoder = threading.Thread(target=self._guarded, args=(self._decode,), name="decode", daemon=True)
         encoder.start()
         decoder.start()
-        self._guarded(self._retouch)
+        self._guarded(self._run_work)
         encoder.join()
         # A decoder held by a pipe that says nothing more is left behind.
         decoder.join(GRACE_S if self._stopped() or self._errors else None)
@@ -162,9 +168,10 @@ class Pipeline(Generic[T]):
         except BaseException as error:
             self._errors.append(error)
             self._decoded.cancel()
-            self._finished.cancel()
+            self._worked.cancel()
 
     def _decode(self) -> None:
+        _give_way()
         frames = iter(self._frames)
         while not self._stopped():
             began = time.perf_counter_ns()
@@ -175,19 +182,29 @@ class Pipeline(Generic[T]):
             self._decoded.put(frame)
         self._decoded.close()
 
-    def _retouch(self) -> None:
+    def _run_work(self) -> None:
         for frame in self._decoded:
             began = time.perf_counter_ns()
-            finished = self._work(frame)
-            self.counts.busy_ns["retouch"] += time.perf_counter_ns() - began
-            self._finished.put(finished)
+            worked = self._work(frame)
+            self.counts.busy_ns["work"] += time.perf_counter_ns() - began
+            self._worked.put(worked)
         self._decoded.close()
-        self._finished.close()
+        self._worked.close()
 
     def _encode(self) -> None:
-        for finished in self._finished:
+        _give_way()
+        for worked in self._worked:
             began = time.perf_counter_ns()
+            finished = self._finish(worked)
             self._sink.write(finished.frame, finished.rgb_u8, finished.changed)
             self.counts.busy_ns["encode"] += time.perf_counter_ns() - began
             self.counts.frames += 1
             self._on_frame(self.counts)
+
+
+def _give_way() -> None:
+    """Lower this thread's priority, where threads have one (Linux): `work` takes longest, so that every
+    frame waits for it while other threads hold its core."""
+    if sys.platform == "linux":
+        me = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, me, os.getpriority(os.PRIO_PROCESS, me) + GIVEN_WAY)

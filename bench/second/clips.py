@@ -28,7 +28,7 @@ EYES_APART_MM = 63.0
 EYES = ((33, 133), (362, 263))
 # Chance, fewest and most marks.
 CONDITIONS = ((0.4, 3, 12), (0.4, 12, 45), (0.2, 45, 130))
-OWN_RED, OWN_MOST_MM = 3.5, 5.0
+OWN_RED, OWN_MOST_MM = 2.5, 5.0
 CODED = 0.6
 # ITU-R BT.601.
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)

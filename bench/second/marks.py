@@ -62,7 +62,7 @@ IMPERFECTIONS = {
         0.4, CHEEKS, (1.5, 4.0), (-4, -1), (0, 3), (0, 1), soft=(0.1, 0.3), swell=(-0.3, -0.1)
     ),
 }
-MOLE = Sort(1.0, ANYWHERE, (1.2, 4.5), (-32, -12), (1, 5), (-2, 4), soft=(0.15, 0.4), ragged=0.04)
+MOLE = Sort(1.0, ANYWHERE, (1.2, 4.5), (-34, -16), (0, 3), (0, 5), soft=(0.15, 0.4), ragged=0.04)
 FRECKLE = Sort(1.0, NOSE | CHEEKS, (0.6, 1.8), (-8, -3), (1, 3), (3, 6), soft=(0.5, 1.0), ragged=0.12)
 
 

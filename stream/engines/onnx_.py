@@ -1,8 +1,8 @@
 """The network on ONNX Runtime: the only file that imports onnxruntime.
 
-Every buffer is made once for each state and bound by its address. A plain state has two buffers that take
-turns as input and output; a ring takes the one new slot over its oldest. So nothing is allocated or copied
-but that slot.
+Every buffer of the graph is made once for each state and bound by its address. A plain state has two buffers
+that take turns as input and output; a ring takes the one new slot over its oldest. So nothing is allocated or
+copied but that slot and what a step gives.
 """
 
 from __future__ import annotations
@@ -101,8 +101,6 @@ class OnnxState:
         self.face = np.zeros((1, 3, FACE_PX, FACE_PX), np.float32)
         self.residual_cells = np.zeros(CELLS["residual_cells"], np.float32)
         self.map_cells = np.zeros(CELLS["map_cells"], np.float32)
-        self.residual = np.zeros((3, FACE_PX, FACE_PX), np.float32)
-        self.map = np.zeros((1, FACE_PX, FACE_PX), np.float32)
         self.planes_u8 = np.zeros((3, FACE_PX, FACE_PX), np.uint8)
         self.rings = {s.name: np.zeros(s.shape, np.float32) for s in contract.states if s.ring}
         self.slots = {s.name: np.zeros(s.out_shape(), np.float32) for s in contract.states if s.ring}
@@ -160,10 +158,14 @@ class OnnxEngine:
         to_planes(face_rgb_u8, state.planes_u8, state.face[0])
         self._session.run_with_iobinding(state.bindings[state.time % 2])
         state.push(self._contract.states)
-        lay_out(state.residual_cells, state.map_cells, state.residual)
-        lay_out(state.map_cells, None, state.map)
+        residual, seen = (
+            np.empty((3, FACE_PX, FACE_PX), np.float32),
+            np.empty((1, FACE_PX, FACE_PX), np.float32),
+        )
+        lay_out(state.residual_cells, state.map_cells, residual)
+        lay_out(state.map_cells, None, seen)
         # The planes seen as [512, 512, 3]: nothing is moved.
-        return state.residual.transpose(1, 2, 0), state.map[0]
+        return residual.transpose(1, 2, 0), seen[0]
 
 
 def to_planes(face_rgb_u8: npt.NDArray[np.uint8], planes_u8: npt.NDArray[np.uint8], planes: Array) -> None:

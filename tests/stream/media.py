@@ -49,8 +49,11 @@ class FakeRetoucher:
     def locate(self, frame_rgb_u8: npt.NDArray[np.uint8], pts_s: float | None = None) -> float | None:
         return pts_s
 
-    def retouch(self, frame_rgb_u8: npt.NDArray[np.uint8], located: float | None) -> npt.NDArray[np.uint8]:
-        return self.process(frame_rgb_u8, located)
+    def step(self, located: float | None) -> float | None:
+        return located
+
+    def composite(self, frame_rgb_u8: npt.NDArray[np.uint8], stepped: float | None) -> npt.NDArray[np.uint8]:
+        return self.process(frame_rgb_u8, stepped)
 
     def process(
         self, frame_rgb_u8: npt.NDArray[np.uint8], pts_s: float | None = None

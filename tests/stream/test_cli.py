@@ -47,7 +47,7 @@ def test_a_video_is_retouched_and_summed_up(tmp_path, capsys):
     lines = said.splitlines()
     assert re.fullmatch(rf"{tmp_path}/out.mp4: done, 12 frames, face in 12, [\d.]+ frames/s", lines[0])
     assert re.search(
-        r"locate [\d.]+, retouch [\d.]+, encode [\d.]+; by stage locate 1.0, step 2.0$", lines[1]
+        r"locate [\d.]+, step [\d.]+, composite and encode [\d.]+; by stage locate 1.0, step 2.0$", lines[1]
     )
     assert len(lines) == 2
     change = rgb_frames(tmp_path / "out.mp4")[3].astype(int) - rgb_frames(source)[3]

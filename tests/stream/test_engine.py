@@ -93,13 +93,17 @@ def test_two_threads_step_one_engine_without_a_lock(tiny: OnnxEngine) -> None:
     assert max(worst.values()) < LEVELS
 
 
-def test_no_buffer_moves_while_streaming(tiny: OnnxEngine) -> None:
+def test_no_buffer_moves_while_streaming_but_what_a_step_gives_is_the_callers(tiny: OnnxEngine) -> None:
     state = tiny.new_state()
-    face = faces(1)[0]
-    first = [array.ctypes.data for array in (*tiny.step(face, state), *state.rings.values())]
+    first, other = faces(2)
+    rings = [array.ctypes.data for array in state.rings.values()]
+    given = tiny.step(first, state)
+    kept = [array.copy() for array in given]
     for _ in range(4):
-        residual, seen = tiny.step(face, state)
-    assert [array.ctypes.data for array in (residual, seen, *state.rings.values())] == first
+        tiny.step(other, state)
+    assert [array.ctypes.data for array in state.rings.values()] == rings
+    for array, before in zip(given, kept, strict=True):
+        np.testing.assert_array_equal(array, before)
 
 
 def test_ring_slots_fill_in_turn(tiny: OnnxEngine) -> None:
@@ -224,6 +228,8 @@ def test_threads_outside_their_range(threads: int) -> None:
 
 def test_default_threads_is_a_sensible_number() -> None:
     assert 1 <= default_threads() <= 4
+    assert 1 <= default_threads(spared=1) <= default_threads()
+    assert default_threads(spared=1000) == 1
 
 
 def test_load_engine_finds_the_packages_own_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

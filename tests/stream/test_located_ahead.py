@@ -1,4 +1,4 @@
-"""stream.retoucher in two halves: locating ahead of the retouching gives the same frames."""
+"""stream.retoucher in its three parts: locating and stepping ahead of compositing gives the same frames."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from tests.stream.fakes import face_at, noise_frame
 from tests.stream.test_retoucher import moving, retoucher
 
 
-def test_faces_may_be_located_ahead_of_the_retouching() -> None:
+def test_faces_may_be_located_and_stepped_ahead() -> None:
     faces = [*moving(6), face_at(120, 180, 0.5), *moving(3)]  # a leap, and back
     frames = [noise_frame(360, 640, seed=0) + np.uint8(k % 3) for k in range(len(faces))]
     frames[8:] = [np.rot90(noise_frame(640, 360, seed=9)) // 2 for _ in frames[8:]]  # a cut
@@ -20,11 +20,14 @@ def test_faces_may_be_located_ahead_of_the_retouching() -> None:
                 r._tracker._finder.faces = [face]  # type: ignore[attr-defined]
             together.append((one.process(frame, k / 30), one.last))
             located.append(two.locate(frame, k / 30))
-        for frame, where, (wanted, last) in zip(frames, located, together, strict=True):
-            np.testing.assert_array_equal(two.retouch(frame, where), wanted)
+        stepped = [two.step(where) for where in located]
+        for frame, made, (wanted, last) in zip(frames, stepped, together, strict=True):
+            np.testing.assert_array_equal(two.composite(frame, made), wanted)
             assert [f.id for f in two.last.faces] == [f.id for f in last.faces]
             assert two.last.restarted == last.restarted
             assert list(two.last.stage_ms) == list(STAGES)
     assert sum(last.restarted for _, last in together) == 2
     with pytest.raises(VretouchError, match="closed"):
-        two.retouch(frames[0], located[0])
+        two.step(located[0])
+    with pytest.raises(VretouchError, match="closed"):
+        two.composite(frames[0], stepped[0])

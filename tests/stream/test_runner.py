@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -29,6 +31,10 @@ def untouched(frame: Frame) -> Finished:
     return Finished(frame, frame.rgb_u8, ())
 
 
+def as_it_is(finished: Finished) -> Finished:
+    return finished
+
+
 class Recorder:
     """A sink that remembers, and fails or waits when told to."""
 
@@ -51,18 +57,18 @@ def test_all_frames_pass_in_order_though_stages_take_uneven_time():
         time.sleep(0.002 * (frame.pts % 3 == 0))
         return untouched(frame)
 
-    counts = Pipeline(frames(60), uneven, sink).run()
+    counts = Pipeline(frames(60), uneven, as_it_is, sink).run()
     assert sink.pts == list(range(60))
     assert counts.frames == 60
     assert counts.fps > 0
-    assert counts.busy_ns["retouch"] >= 20 * 2_000_000
+    assert counts.busy_ns["work"] >= 20 * 2_000_000
 
 
 def test_a_slow_sink_holds_the_source_back():
     taken: list[int] = []
     gate = threading.Event()
     sink = Recorder(gate=gate)
-    pipeline = Pipeline(frames(100, taken), untouched, sink, slots=2)
+    pipeline = Pipeline(frames(100, taken), untouched, as_it_is, sink, slots=2)
     runner = threading.Thread(target=pipeline.run)
     runner.start()
     time.sleep(0.15)
@@ -74,7 +80,7 @@ def test_a_slow_sink_holds_the_source_back():
     assert sink.pts == list(range(100))
 
 
-@pytest.mark.parametrize("stage", ["decode", "retouch", "encode"])
+@pytest.mark.parametrize("stage", ["decode", "work", "finish", "encode"])
 def test_an_error_of_any_stage_reaches_the_caller_and_ends_the_others(stage):
     taken: list[int] = []
 
@@ -83,9 +89,14 @@ def test_an_error_of_any_stage_reaches_the_caller_and_ends_the_others(stage):
         raise ValueError("decode")
 
     def work(frame: Frame) -> Finished:
-        if stage == "retouch" and frame.pts == 5:
-            raise ValueError("retouch")
+        if stage == "work" and frame.pts == 5:
+            raise ValueError("work")
         return untouched(frame)
+
+    def finish(finished: Finished) -> Finished:
+        if stage == "finish" and finished.frame.pts == 5:
+            raise ValueError("finish")
+        return finished
 
     source = failing() if stage == "decode" else frames(1000, taken)
     sink = Recorder(fail_at=5 if stage == "encode" else -1)
@@ -93,7 +104,7 @@ def test_an_error_of_any_stage_reaches_the_caller_and_ends_the_others(stage):
     with pytest.raises(
         OSError if stage == "encode" else ValueError, match="no room" if stage == "encode" else stage
     ):
-        Pipeline(source, work, sink).run()
+        Pipeline(source, work, finish, sink).run()
     assert sink.pts == list(range(len(sink.pts)))
     assert len(taken) < 20
     assert threading.active_count() == before
@@ -107,7 +118,7 @@ def test_stopping_finishes_what_is_on_its_way_and_no_more():
             stopped.set()
         return untouched(frame)
 
-    counts = Pipeline(frames(100_000), work, sink, slots=2, stopped=stopped.is_set).run()
+    counts = Pipeline(frames(100_000), work, as_it_is, sink, slots=2, stopped=stopped.is_set).run()
     assert sink.pts == list(range(counts.frames))
     assert 11 <= counts.frames <= 11 + 5
 
@@ -123,15 +134,40 @@ def test_stopping_does_not_wait_for_a_source_that_says_nothing(monkeypatch):
     threading.Timer(0.2, stopped.set).start()
     sink = Recorder()
     began = time.monotonic()
-    Pipeline(source(), untouched, sink, stopped=stopped.is_set).run()
+    Pipeline(source(), untouched, as_it_is, sink, stopped=stopped.is_set).run()
     assert time.monotonic() - began < 3.0
     assert sink.pts == [0, 1, 2]
     silent.set()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own here")
+def test_decoding_and_encoding_give_way_to_the_work():
+    nice: dict[str, int] = {}
+
+    def look(name: str) -> None:
+        nice[name] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def source() -> Iterator[Frame]:
+        look("decode")
+        yield from frames(2)
+
+    def work(frame: Frame) -> Finished:
+        look("work")
+        return untouched(frame)
+
+    def finish(finished: Finished) -> Finished:
+        look("encode")
+        return finished
+
+    Pipeline(source(), work, finish, Recorder()).run()
+    assert nice["decode"] > nice["work"] < nice["encode"]
+
+
 def test_progress_is_told_of_every_frame():
     seen: list[int] = []
-    Pipeline(frames(7), untouched, Recorder(), on_frame=lambda counts: seen.append(counts.frames)).run()
+    Pipeline(
+        frames(7), untouched, as_it_is, Recorder(), on_frame=lambda counts: seen.append(counts.frames)
+    ).run()
     assert seen == [1, 2, 3, 4, 5, 6, 7]
 
 
