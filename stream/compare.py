@@ -87,7 +87,7 @@ def caption(picture: RgbImage, words: str, at: tuple[int, int], size_px: int) ->
     face = cv2.FONT_HERSHEY_SIMPLEX
     thin = max(1, round(size_px / 16))
     scale = cv2.getFontScaleFromHeight(face, max(6, round(0.7 * size_px)), thin)
-    for colour, thickness in (((20, 20, 20), 3 * thin), ((245, 245, 245), thin)):
+    for colour, thickness in (((20, 20, 20), 3 * thin + 2), ((245, 245, 245), thin)):
         cv2.putText(picture, words, at, face, scale, colour, thickness, cv2.LINE_AA)
 
 
