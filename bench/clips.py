@@ -87,7 +87,7 @@ class HeldoutClips:
         from model.data.clips import ClipConfig, ClipSampler
 
         size, motion = (512, "aligned") if aligned_only else (640, "frame")
-        config = ClipConfig(size=size, frames=frames, motion=motion, clean_share=0.0, judged=True)
+        config = ClipConfig(size=size, frames=frames, motion=motion, clean_share=0.0, with_grid=True)
         self._sampler: ClipSampler = ClipSampler(faces_dir, config, split=SPLIT, seed=seed)
         self._regions = np.load(faces_dir / "regions.npy", mmap_mode="r")
 
@@ -101,9 +101,9 @@ class HeldoutClips:
 
 
 def footage_of(clip: Clip, name: str, oval: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Footage:
-    """The first clip of a batch as arrays; it must have been drawn to be judged."""
+    """The first clip of a batch as arrays; its grid must have been asked for."""
     if clip.to_canvas is None:
-        raise BenchError("the clip has no to_canvas grid; draw it with ClipConfig(judged=True)")
+        raise BenchError("the clip has no to_canvas grid; draw it with ClipConfig(with_grid=True)")
     raw, target = (
         (255.0 * c[0]).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
         for c in (clip.raw, clip.target)

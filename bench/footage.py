@@ -55,14 +55,7 @@ def moving_face(picture: Pixels, frames: int, size: tuple[int, int] = SIZE) -> I
 
 def write_video(path: Path, frames: Iterable[Pixels], size: tuple[int, int] = SIZE) -> None:
     """Encode the frames as H.264 in MP4, 30 frames a second, a keyframe each second."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": "20"})
-        stream.width, stream.height = size
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.gop_size = FPS
-        for pixels in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode(None))
+    _encode(str(path), frames, size, {"preset": "veryfast", "crf": "20", "g": str(FPS)})
 
 
 def through_h264(frames: npt.NDArray[np.uint8], crf: int) -> npt.NDArray[np.uint8]:
@@ -72,17 +65,23 @@ def through_h264(frames: npt.NDArray[np.uint8], crf: int) -> npt.NDArray[np.uint
     """
     options = {"preset": "veryfast", "crf": str(crf), "tune": "zerolatency", "threads": "1"}
     held = io.BytesIO()
-    with av.open(held, "w", format="mp4") as sink:
-        stream = sink.add_stream("libx264", rate=FPS, options=options)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        for pixels in frames:
-            sink.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        sink.mux(stream.encode(None))
+    _encode(held, frames, (frames.shape[2], frames.shape[1]), options)
     held.seek(0)
     with av.open(held, "r") as source:
         decoded = [frame.to_ndarray(format="rgb24") for frame in source.decode(video=0)]
     return np.asarray(decoded, np.uint8)
+
+
+def _encode(
+    file: str | io.BytesIO, frames: Iterable[Pixels], size: tuple[int, int], options: dict[str, str]
+) -> None:
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=FPS, options=options)
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        for pixels in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
 
 
 def repeat_video(source: Path, out: Path, times: int) -> None:

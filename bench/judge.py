@@ -70,8 +70,7 @@ def truth_of(footage: Footage, t: int) -> FrameTruth:
     face = from_canvas(footage.oval, grid) > 0
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _HEAD_MARGIN_PX + 1,) * 2)
     head = cv2.dilate(face.astype(np.uint8), kernel) > 0
-    raw, target = footage.raw_u8[t], footage.target_u8[t]
-    canvas = view_of(grid, len(footage.oval))
+    raw, target, canvas = footage.raw_u8[t], footage.target_u8[t], view_of(grid, len(footage.oval))
     imperfect = face & (true_map > metrics.IMPERFECT_FROM)
     return FrameTruth(
         raw=raw,

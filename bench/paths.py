@@ -87,7 +87,7 @@ class NetworkPath:
             )
         residual, seen = self._engine.step(raw_u8, self._state)
         out = np.clip(raw_u8 + np.rint(residual), 0, 255).astype(np.uint8)
-        return Retouched(out, seen.copy(), True)
+        return Retouched(out, seen, True)
 
 
 def engine_for(name: str, preset: str, model: Path | None, threads: int | None = None) -> Engine:

@@ -194,7 +194,7 @@ class Retoucher:
         """
         self._check_open()
         stages = _Stopwatch()
-        frame = _checked(frame_rgb_u8)
+        frame = np.ascontiguousarray(_checked(frame_rgb_u8))
         dt_s = self._advance(frame, pts_s)
         restarted, self._fresh = self._fresh, False
         with stages.running("locate"):
@@ -225,7 +225,7 @@ class Retoucher:
         self._check_open()
         stages = _Stopwatch(stepped.stage_ms)
         with stages.running("composite"):
-            retouched = _checked(frame_rgb_u8).copy()
+            retouched = np.array(_checked(frame_rgb_u8), order="C")
             faces = [self._composite(retouched, face) for face in stepped.faces]
         self.last = FrameResult(faces, stages.ms(), stepped.restarted)
         return retouched
@@ -340,7 +340,7 @@ def _checked_engine(engine: Engine) -> Engine:
 
 
 def _checked(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The frame, contiguous, after checking its type and shape."""
+    """The frame, after checking its type and shape."""
     wanted = "give uint8 [height, width, 3] in RGB order"
     if not isinstance(frame, np.ndarray):
         raise FrameError(f"a frame must be a NumPy array, not {type(frame).__name__}; {wanted}")
@@ -350,7 +350,7 @@ def _checked(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         raise FrameError(f"a frame's shape must be [height, width, 3], not {list(frame.shape)}; {wanted}")
     if frame.size == 0:
         raise FrameError(f"a frame of shape {list(frame.shape)} holds no pixels; {wanted}")
-    return np.ascontiguousarray(frame)
+    return frame
 
 
 def _thumbnail(frame_rgb_u8: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -53,7 +53,7 @@ class ClipConfig:
     has lost the portrait's own reddish marks. negatives, diffuse: factors on how often each negative, and
     each imperfection without a border, is drawn. retone, relight: chance of a shift of tone, of light.
     real_share: of the faces, how many are photographs. density, depth: factors on the number of marks and on
-    their strength. judged: give `to_canvas`.
+    their strength. with_grid: give `to_canvas`.
     """
 
     size: int = 256
@@ -69,7 +69,7 @@ class ClipConfig:
     real_share: float = 0.6
     density: float = 1.0
     depth: float = 1.0
-    judged: bool = False
+    with_grid: bool = False
     camera: cam.CameraConfig = field(default_factory=cam.CameraConfig)
 
     def __post_init__(self) -> None:
@@ -306,7 +306,7 @@ class ClipSampler:
             flow,
             skin,
             keep,
-            to_canvas=canvas if self.config.judged else None,
+            to_canvas=canvas if self.config.with_grid else None,
             face_index=faces,
         )
 

@@ -167,3 +167,14 @@ def test_colour_alone_loses_its_resolution() -> None:
     spread = clips._halve_chroma(red)
     assert spread[3, 3, 0] < 0.15
     assert np.abs(spread @ clips.LUMA - red @ clips.LUMA).max() < 1e-6
+
+
+def test_what_was_laid_on_goes_through_the_codecs_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    face = plain_face()
+    scene = stage(face, rng(1))
+    monkeypatch.setattr(clips, "_halve_chroma", np.zeros_like)
+    for coded, seen in ((0.0, True), (1.0, False)):
+        monkeypatch.setattr(clips, "CODED", coded)
+        footage = clips.film(face, scene, 2, True, rng(1))
+        assert footage.map.any() == seen
+        assert (footage.raw_u8 != footage.target_u8).any() == seen

@@ -217,9 +217,12 @@ def test_a_faint_clip_counts_as_much_as_a_strong_one_beside_it() -> None:
         terms, _ = frame_terms(half, trace, truth, None, LossWeights())
         costs.append((float(terms.retouch), float(terms.broad)))
     assert costs[0] == pytest.approx(costs[1], rel=0.06)
-    both = step._replace(residual=0.5 * step.residual)
-    terms, _ = frame_terms(both, trace, truth, None, LossWeights())
-    assert float(terms.gain) == pytest.approx(math.log(0.25), rel=0.01)
+    for left in ((0.5, 0.9), (0.9, 0.5)):
+        share = 1.0 - torch.tensor(left).view(2, 1, 1, 1)
+        terms, _ = frame_terms(
+            step._replace(residual=share * step.residual), trace, truth, None, LossWeights()
+        )
+        assert float(terms.gain) == pytest.approx(math.log(0.5) + math.log(0.9), rel=0.01)
 
 
 def test_muon_turns_the_kernels_where_they_lie_and_stops_where_it_was_told() -> None:

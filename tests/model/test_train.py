@@ -89,14 +89,14 @@ def test_the_stream_gives_other_clips_after_a_resume(faces_dir: Path, tmp_path: 
 
 
 def test_each_face_is_filmed_twice_and_its_takes_lie_apart(faces_dir: Path, tmp_path: Path) -> None:
-    stream = iter(ClipStream(options(faces_dir, tmp_path, batch=4, frames=1, takes=2), 0))
+    stream = iter(ClipStream(options(faces_dir, tmp_path, batch=8, frames=1, takes=2), 0))
     threads = torch.get_num_threads()
     try:
         clips = [next(stream) for _ in range(24)]
     finally:
         torch.set_num_threads(threads)
     faces = [tuple(clip.face_index) for clip in clips]
-    assert len(set(faces)) < 20
+    assert len(set(faces)) <= 16  # eight of a batch are hardly ever the same by chance
     pairs = list(itertools.pairwise(faces))
     assert sum(one == other for one, other in pairs) < 8
 

@@ -26,6 +26,9 @@ def test_faces_may_be_located_and_stepped_ahead() -> None:
             assert [f.id for f in two.last.faces] == [f.id for f in last.faces]
             assert two.last.restarted == last.restarted
             assert list(two.last.stage_ms) == list(STAGES)
+            *parts, total = two.last.stage_ms.values()
+            assert 0.0 < sum(parts) <= total
+            assert min(two.last.stage_ms[stage] for stage in ("locate", "step", "composite")) > 0.0
     assert sum(last.restarted for _, last in together) == 2
     with pytest.raises(VretouchError, match="closed"):
         two.step(located[0])

@@ -11,8 +11,9 @@ from tests.conftest import require
 
 torch = require("torch")
 
+from model.data import clips as clips_module  # noqa: E402
 from model.data.camera import CameraConfig  # noqa: E402
-from model.data.clips import ClipConfig, ClipSampler, warp  # noqa: E402
+from model.data.clips import ClipConfig, ClipSampler, _box, warp  # noqa: E402
 from model.data.portraits import FacesError  # noqa: E402
 
 STILL = CameraConfig(light=0.0, blur=0.0, low_resolution=0.0, noise=0.0, compression=0.0)
@@ -20,7 +21,7 @@ PLAIN = ClipConfig(size=128, frames=4, camera=STILL)
 
 
 def test_shapes_and_ranges(faces_dir: Path) -> None:
-    clip = ClipSampler(faces_dir, ClipConfig(size=128, frames=4, judged=True), seed=3).sample(3)
+    clip = ClipSampler(faces_dir, ClipConfig(size=128, frames=4, with_grid=True), seed=3).sample(3)
     assert clip.raw.shape == clip.target.shape == (3, 4, 3, 128, 128)
     assert clip.map.shape == clip.skin.shape == clip.keep.shape == (3, 4, 1, 128, 128)
     assert clip.to_canvas is not None
@@ -48,7 +49,7 @@ def test_same_seed_and_call_give_the_same_clip(faces_dir: Path) -> None:
 
 
 def test_takes_show_the_same_marks_on_the_same_faces_in_other_motion(faces_dir: Path) -> None:
-    config = replace(PLAIN, clean_share=0.0, diffuse=0.0, judged=True, size=512, frames=1)
+    config = replace(PLAIN, clean_share=0.0, diffuse=0.0, with_grid=True, size=512, frames=1)
     first, second = ClipSampler(faces_dir, config, seed=4).takes(2, 2)
     assert first.face_index == second.face_index
     assert first.to_canvas is not None
@@ -57,6 +58,19 @@ def test_takes_show_the_same_marks_on_the_same_faces_in_other_motion(faces_dir: 
     for clip in range(2):
         painted = [_mean_on_canvas(take.map[clip, 0, 0], take.to_canvas[clip, 0]) for take in (first, second)]
         assert torch.corrcoef(torch.stack(painted))[0, 1] > 0.9
+
+
+def test_the_painted_box_holds_the_widest_take(faces_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reaches, margins = iter((5, 40, 7)), []
+
+    def box(origin: torch.Tensor, size: int, margin: int) -> tuple[torch.Tensor, int]:
+        margins.append(margin)
+        return _box(origin, size, margin)
+
+    monkeypatch.setattr(clips_module.mo, "reach", lambda *_: next(reaches))
+    monkeypatch.setattr(clips_module, "_box", box)
+    ClipSampler(faces_dir, replace(PLAIN, size=96, frames=2), seed=1).takes(1, 3)
+    assert margins == [40]
 
 
 def _mean_on_canvas(values: torch.Tensor, to_canvas: torch.Tensor, cell: int = 8) -> torch.Tensor:
@@ -150,7 +164,7 @@ def test_split_is_respected(faces_dir: Path) -> None:
 
 
 def test_whole_canvas_moves_as_a_head(faces_dir: Path) -> None:
-    config = ClipConfig(size=640, frames=2, motion="frame", judged=True, camera=STILL)
+    config = ClipConfig(size=640, frames=2, motion="frame", with_grid=True, camera=STILL)
     clip = ClipSampler(faces_dir, config, seed=1).sample(1)
     assert clip.raw.shape == (1, 2, 3, 640, 640)
     assert clip.to_canvas is not None
