@@ -7,9 +7,9 @@ Two kinds of state, both all zeros before the first frame, float32:
   `<state>_in` (index t mod delta), so a runtime copies one slot and never the ring. The order of the slots
   has no meaning.
 
-The pictures come out as the 2x2 pixels of cells, and as two factors: with [0, c, 2 i + j, y, x] laid out as
-channel c at (2 y + i, 2 x + j), retouched = face + map * residual. ONNX Runtime takes a tenth of the step to
-multiply them and put them in place; a runtime does both in passing.
+The pictures come out as the 2x2 pixels of cells, and as two factors: with [0, 4 c + 2 i + j, y, x] laid out
+as channel c at (2 y + i, 2 x + j), retouched = face + map * residual. ONNX Runtime takes a tenth of the step
+to multiply them and put them in place; a runtime does both in passing.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing import Literal
 
 from model.config import FACE_PX, PATCH_CHANNELS, Config
 
-VERSION = 3
+VERSION = 4
 LEVELS = 255.0
 METADATA_KEY = "vretouch"
 FACE = "face"
@@ -69,8 +69,8 @@ def metadata(config: Config, face_px: int = FACE_PX) -> str:
                 "colour": "RGB, sRGB-encoded",
             },
             "outputs": {
-                RESIDUAL: "[1, 3, 4, H/2, W/2], cells of [1, 3, H, W] in 8-bit levels",
-                MAP: "[1, 1, 4, H/2, W/2], cells of [1, 1, H, W] in [0, 1], clean skin 0",
+                RESIDUAL: "[1, 3 * 4, H/2, W/2], cells of [1, 3, H, W] in 8-bit levels",
+                MAP: "[1, 1 * 4, H/2, W/2], cells of [1, 1, H, W] in [0, 1], clean skin 0",
                 "retouched": "face + map * residual",
             },
             "states": [asdict(spec) for spec in state_specs(config, face_px)],

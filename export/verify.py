@@ -75,14 +75,14 @@ class Stream:
                 slots = np.moveaxis(self.states[spec.name], spec.slot_axis, 0)
                 slots[self.count % len(slots)] = np.moveaxis(value, spec.slot_axis, 0)[0]
         self.count += 1
-        return in_place(residual * mask) / LEVELS, in_place(mask)
+        return in_place(residual) * in_place(mask) / LEVELS, in_place(mask)
 
 
 def in_place(cells: Array) -> Array:
-    """Cells [1, C, 4, h, w] as a picture [1, C, 2 h, 2 w]."""
-    _, channels, _, height, width = cells.shape
-    parts = cells.reshape(1, channels, 2, 2, height, width).transpose(0, 1, 4, 2, 5, 3)
-    return parts.reshape(1, channels, 2 * height, 2 * width)
+    """Cells [1, 4 C, h, w] as a picture [1, C, 2 h, 2 w]."""
+    _, parts, height, width = cells.shape
+    placed = cells.reshape(1, parts // 4, 2, 2, height, width).transpose(0, 1, 4, 2, 5, 3)
+    return placed.reshape(1, parts // 4, 2 * height, 2 * width)
 
 
 @torch.no_grad()

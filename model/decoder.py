@@ -18,8 +18,8 @@ def gate(logit: Tensor) -> Tensor:
 
 
 def lay_out(cells: Tensor) -> Tensor:
-    """Cells [B, C, 4, H/2, W/2] as a picture [B, C, H, W]."""
-    return F.pixel_shuffle(cells.flatten(1, 2), 2)
+    """Cells [B, 4 C, H/2, W/2] as a picture [B, C, H, W]."""
+    return F.pixel_shuffle(cells, 2)
 
 
 class Decoder(nn.Module):
@@ -49,13 +49,13 @@ class Decoder(nn.Module):
             refined: logit of the refined map [B, 1, H/4, W/4].
 
         Returns:
-            r [B, 3, 4, H/2, W/2]; M_full [B, 1, 4, H/2, W/2] in [0, 1]; the logit of M_full, alike. The four
+            r [B, 3 * 4, H/2, W/2]; M_full [B, 4, H/2, W/2] in [0, 1]; the logit of M_full, alike. The four
             of a channel are the pixels of a cell: `lay_out` puts them in place.
         """
         x = activate(upsample(self.up4(features)) + skip4)
         x = activate(self.skip2(skip2) + upsample(self.up2(x) + self.map2(refined)))
         x = activate(self.conv2(x))
         coarse = F.interpolate(refined, scale_factor=2.0, mode="bilinear", align_corners=False)
-        residual, sharpen = (part.unflatten(1, (-1, 4)) for part in self.out(x).split([12, 4], dim=1))
-        full = sharpen + coarse[:, None]
+        residual, sharpen = self.out(x).split([12, 4], dim=1)
+        full = sharpen + coarse
         return residual, gate(full), full

@@ -88,7 +88,8 @@ class VRetouchEr(nn.Module):
     def trace(self, face: Tensor, state: State) -> tuple[Step, Trace]:
         """`step`, with what the losses need."""
         residual, mask, pushed, trace = self.look(face, state)
-        return Step(lay_out(residual * mask), lay_out(mask), push(state, pushed)), trace
+        shown = lay_out(mask)
+        return Step(lay_out(residual) * shown, shown, push(state, pushed)), trace
 
     def forward(self, face: Tensor, state: State) -> Step:
         """One causal step.

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +24,11 @@ from stream.engine import WeightsFile
 from stream.errors import WeightsError
 
 METADATA_KEY = "vretouch"
-CONTRACT_VERSION = 3
+CONTRACT_VERSION = 4
 SPIN_US = 200
 CELLS = {
-    "residual_cells": (1, 3, 4, FACE_PX // 2, FACE_PX // 2),
-    "map_cells": (1, 1, 4, FACE_PX // 2, FACE_PX // 2),
+    "residual_cells": (1, 12, FACE_PX // 2, FACE_PX // 2),
+    "map_cells": (1, 4, FACE_PX // 2, FACE_PX // 2),
 }
 Array = npt.NDArray[np.float32]
 
@@ -147,6 +149,7 @@ class OnnxEngine:
         self._contract = parse_contract(meta.get(METADATA_KEY), str(weights.path))
         self.preset = self._contract.preset
         self.threads = threads
+        self._second = ThreadPoolExecutor(1, "vretouch-step") if threads > 1 else None
         _check_names(self._session, self._contract, str(weights.path))
 
     def new_state(self) -> OnnxState:
@@ -155,17 +158,35 @@ class OnnxEngine:
 
     def step(self, face_rgb_u8: npt.NDArray[np.uint8], state: OnnxState) -> tuple[Array, Array]:
         """One causal step; see stream.engine.Engine.step."""
-        to_planes(face_rgb_u8, state.planes_u8, state.face[0])
+        self._by_rows(
+            FACE_PX,
+            lambda rows: to_planes(face_rgb_u8[rows], state.planes_u8[:, rows], state.face[0][:, rows]),
+        )
         self._session.run_with_iobinding(state.bindings[state.time % 2])
         state.push(self._contract.states)
         residual, seen = (
             np.empty((3, FACE_PX, FACE_PX), np.float32),
             np.empty((1, FACE_PX, FACE_PX), np.float32),
         )
-        lay_out(state.residual_cells, state.map_cells, residual)
-        lay_out(state.map_cells, None, seen)
+
+        def lay_out_rows(rows: slice) -> None:
+            places = slice(2 * rows.start, 2 * rows.stop)
+            shown = state.map_cells[:, :, rows]
+            lay_out(state.residual_cells[:, :, rows], shown, residual[:, places])
+            lay_out(shown, None, seen[:, places])
+
+        self._by_rows(FACE_PX // 2, lay_out_rows)
         # The planes seen as [512, 512, 3]: nothing is moved.
         return residual.transpose(1, 2, 0), seen[0]
+
+    def _by_rows(self, rows: int, work: Callable[[slice], None]) -> None:
+        """Work on all the rows: the upper half in a second thread, if there is one."""
+        if self._second is None:
+            work(slice(0, rows))
+            return
+        upper = self._second.submit(work, slice(0, rows // 2))
+        work(slice(rows // 2, rows))
+        upper.result()
 
 
 def to_planes(face_rgb_u8: npt.NDArray[np.uint8], planes_u8: npt.NDArray[np.uint8], planes: Array) -> None:
@@ -175,16 +196,16 @@ def to_planes(face_rgb_u8: npt.NDArray[np.uint8], planes_u8: npt.NDArray[np.uint
 
 
 def lay_out(cells: Array, times: Array | None, planes: Array) -> None:
-    """Cells float32 [1, C, 4, h, w] into planes float32 [C, 2 h, 2 w], multiplied by cells [1, 1, 4, h, w] if
+    """Cells float32 [1, 4 C, h, w] into planes float32 [C, 2 h, 2 w], multiplied by cells [1, 4, h, w] if
     given (see export.contract)."""
-    _, channels, _, h, w = cells.shape
-    placed = planes.reshape(channels, h, 2, w, 2)
+    _, parts, h, w = cells.shape
+    placed = planes.reshape(parts // 4, h, 2, w, 2)
     for pixel in range(4):
         place = placed[:, :, pixel // 2, :, pixel % 2]
         if times is None:
-            np.copyto(place, cells[0, :, pixel])
+            np.copyto(place, cells[0, pixel::4])
         else:
-            np.multiply(cells[0, :, pixel], times[0, :, pixel], out=place)
+            np.multiply(cells[0, pixel::4], times[0, pixel], out=place)
 
 
 def _session(weights: WeightsFile, threads: int) -> ort.InferenceSession:

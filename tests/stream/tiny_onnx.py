@@ -24,7 +24,7 @@ STATES: list[dict[str, Any]] = [
     {"name": "past", "kind": "ring", "shape": [1, DELTA, 2, 4], "slot_axis": 1},
     {"name": "valid", "kind": "ring", "shape": [1, DELTA], "slot_axis": 1},
 ]
-CONTRACT: dict[str, Any] = {"preset": "live", "version": 3, "face_px": 512, "delta": DELTA, "states": STATES}
+CONTRACT: dict[str, Any] = {"preset": "live", "version": 4, "face_px": 512, "delta": DELTA, "states": STATES}
 
 
 def write_tiny(folder: Path, contract: dict[str, Any] | str | None = None, preset: str = "live") -> Path:
@@ -84,14 +84,14 @@ def _graph(onnx: Any) -> Any:
     ]
     ins = [value("face", [1, 3, 512, 512])] + [value(f"{s['name']}_in", s["shape"]) for s in STATES]
     constants += [tensor(f"{n}_in_cells", whole, [6], [1, c, 256, 2, 256, 2]) for n, c in CHANNELS.items()]
-    constants += [tensor(f"{n}_as_cells", whole, [5], [1, c, 4, 256, 256]) for n, c in CHANNELS.items()]
-    outs = [value(f"{n}_cells", [1, c, 4, 256, 256]) for n, c in CHANNELS.items()]
+    constants += [tensor(f"{n}_as_cells", whole, [4], [1, 4 * c, 256, 256]) for n, c in CHANNELS.items()]
+    outs = [value(f"{n}_cells", [1, 4 * c, 256, 256]) for n, c in CHANNELS.items()]
     outs += [value("total_out", [1, 1, 4, 4]), value("past_out", [1, 1, 2, 4]), value("valid_out", [1, 1])]
     return onnx.helper.make_graph(nodes, "tiny", ins, outs, constants)
 
 
 def _cells(node: Any, name: str) -> list[Any]:
-    """[1, C, 512, 512] to its cells [1, C, 4, 256, 256]."""
+    """[1, C, 512, 512] to its cells [1, 4 C, 256, 256]."""
     return [
         node("Reshape", [name, f"{name}_in_cells"], [f"{name}_6"]),
         node("Transpose", [f"{name}_6"], [f"{name}_turned"], perm=[0, 1, 3, 5, 2, 4]),
