@@ -25,7 +25,8 @@ from bench.process import Run, watch
 from bench.report import BenchError
 from stream.crop import crop_face
 from stream.engine import Engine, find_weights
-from stream.retoucher import STAGES, Retoucher
+from stream.results import STAGES
+from stream.retoucher import Retoucher
 
 THREADS = (1, 2)
 _WARM_FRAMES = 20

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from stream.errors import VretouchError
 
 if TYPE_CHECKING:
-    from stream.retoucher import FaceResult, FrameResult, Retoucher
+    from stream.results import FaceResult, FrameResult
+    from stream.retoucher import Retoucher
 
 __all__ = ["FaceResult", "FrameResult", "Retoucher", "VretouchError"]
 

@@ -38,12 +38,19 @@ def view_size(view: str, width: int, height: int) -> tuple[int, int]:
     return width + width % 2, height + height % 2
 
 
-def compose(view: str, raw_rgb_u8: RgbImage, retouched_rgb_u8: RgbImage, faces: Sequence[Face]) -> RgbImage:
-    """The view as uint8 [H', W', 3] RGB, of view_size; raw and retouched are uint8 [H, W, 3] RGB."""
+def compose(
+    view: str,
+    raw_rgb_u8: RgbImage,
+    retouched_rgb_u8: RgbImage,
+    faces: Sequence[Face],
+    split_at: float = 0.5,
+) -> RgbImage:
+    """The view as uint8 [H', W', 3] RGB, of view_size; raw and retouched are uint8 [H, W, 3] RGB. split_at:
+    share of the width, 0 to 1, that the view `split` shows raw."""
     if view == "side":
         picture = _side(raw_rgb_u8, retouched_rgb_u8)
     elif view == "split":
-        picture = _split(raw_rgb_u8, retouched_rgb_u8)
+        picture = _split(raw_rgb_u8, retouched_rgb_u8, split_at)
     else:
         picture = map_view(retouched_rgb_u8, faces)
     height, width = picture.shape[:2]
@@ -63,8 +70,8 @@ def _side(raw: RgbImage, retouched: RgbImage) -> RgbImage:
     return picture
 
 
-def _split(raw: RgbImage, retouched: RgbImage) -> RgbImage:
-    middle = raw.shape[1] // 2
+def _split(raw: RgbImage, retouched: RgbImage, at: float) -> RgbImage:
+    middle = int(at * raw.shape[1])
     picture = retouched.copy()
     picture[:, :middle] = raw[:, :middle]
     left = max(0, middle - DIVIDER_PX // 2)
@@ -74,12 +81,12 @@ def _split(raw: RgbImage, retouched: RgbImage) -> RgbImage:
 
 
 def _captions(picture: RgbImage, left_width: int, right_at: int) -> None:
-    """Small words at the lower left of both halves; none where they would be in the way."""
-    if left_width < _CAPTION_LEAST_PX:
-        return
-    size_px = max(12, round(_CAPTION_HEIGHT * min(picture.shape[0], left_width)))
-    caption(picture, "raw", (size_px // 2, picture.shape[0] - size_px // 2), size_px)
-    caption(picture, "retouched", (right_at + size_px // 2, picture.shape[0] - size_px // 2), size_px)
+    """Small words at the lower left of both parts; none where they would be in the way."""
+    height, width = picture.shape[:2]
+    size_px = max(12, round(_CAPTION_HEIGHT * min(height, width // 2)))
+    for words, start, end in (("raw", 0, left_width), ("retouched", right_at, width)):
+        if end - start >= _CAPTION_LEAST_PX:
+            caption(picture, words, (start + size_px // 2, height - size_px // 2), size_px)
 
 
 def caption(picture: RgbImage, words: str, at: tuple[int, int], size_px: int) -> None:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
 from typing import Self
@@ -15,17 +15,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stream.composite import Box, add_residual, skin_guard
+from stream.composite import add_residual, skin_guard
 from stream.crop import crop_face
 from stream.engine import Engine, EngineState, check_preset, load_engine
 from stream.errors import EngineError, FrameError, OptionError, VretouchError
 from stream.face import FaceFinder, FaceModels
+from stream.results import STAGES, FaceResult, FrameResult, Located, LocatedFace, Stepped, SteppedFace
 from stream.track import Track, Tracker
 
 NOMINAL_FRAME_S = 1.0 / 30.0
 MAX_GAP_S = 0.5
 MIN_STEP_S = 1e-3
-STAGES = ("locate", "align", "crop", "step", "composite", "total")
 
 _NUMBERS = (int, float, np.integer, np.floating, Fraction)
 _THUMB_SIZE = (32, 18)
@@ -33,92 +33,15 @@ _CUT_LEVELS = 18.0
 _CUT_CORRELATION = 0.55
 
 
-@dataclass(frozen=True)
-class FaceResult:
-    """One retouched face of the last frame.
-
-    id: stable while the face is followed. box_px: float32 [4], x0, y0, x1, y1 in frame pixels.
-    landmarks_px: float32 [468, 2] in frame pixels. alignment: float64 [2, 3], frame to face pixels. map:
-    float32 [512, 512] in [0, 1], the imperfection map in face pixels, 0 off the skin. fade: [0, 1], how
-    much of the effect is applied. changed_px: x0, y0, x1, y1 (the last two exclusive), the part of the
-    frame outside which this face changed nothing; None where it changed nothing at all.
-    """
-
-    id: int
-    box_px: npt.NDArray[np.float32]
-    landmarks_px: npt.NDArray[np.float32]
-    alignment: npt.NDArray[np.float64]
-    map: npt.NDArray[np.float32]
-    fade: float
-    changed_px: Box | None
-
-
-@dataclass(frozen=True)
-class FrameResult:
-    """What was found in the last frame.
-
-    faces: oldest first. stage_ms: time of each of STAGES in ms. restarted: the stream began anew with this
-    frame (the first one, a cut, a gap).
-    """
-
-    faces: list[FaceResult] = field(default_factory=list)
-    stage_ms: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
-    restarted: bool = False
-
-
-@dataclass(frozen=True)
-class LocatedFace:
-    """A face of a frame before it is retouched; see FaceResult and stream.track.Track.
-
-    face_u8: uint8 [512, 512, 3], the aligned face.
-    """
-
-    id: int
-    epoch: int
-    fade: float
-    box_px: npt.NDArray[np.float32]
-    landmarks_px: npt.NDArray[np.float32]
-    alignment: npt.NDArray[np.float64]
-    face_landmarks_px: npt.NDArray[np.float32]
-    face_u8: npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Located:
-    """The faces of one frame, oldest first, as `Retoucher.locate` found them; for `Retoucher.step`.
-
-    stage_ms: time so far of each of STAGES in ms. restarted: see FrameResult.
-    """
-
-    faces: tuple[LocatedFace, ...]
-    stage_ms: dict[str, float]
-    restarted: bool
-
-
-@dataclass(frozen=True)
-class SteppedFace:
-    """A face with what the network made of it: see stream.engine.Engine.step."""
-
-    located: LocatedFace
-    residual: npt.NDArray[np.float32]
-    map: npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Stepped:
-    """The faces of one frame as `Retoucher.step` gives them; for `Retoucher.composite`. See Located."""
-
-    faces: tuple[SteppedFace, ...]
-    stage_ms: dict[str, float]
-    restarted: bool
-
-
 @dataclass
 class _Memory:
-    """A followed face's engine state and the epoch of the track it belongs to."""
+    """A followed face's engine state, the epoch of the track it belongs to, what the network last made of it,
+    and for how many frames that has been carried on."""
 
     epoch: int
     state: EngineState
+    seen: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
+    waited: int = 0
 
 
 class Retoucher:
@@ -186,11 +109,14 @@ class Retoucher:
         """
         return self.composite(frame_rgb_u8, self.step(self.locate(frame_rgb_u8, pts_s)))
 
-    def locate(self, frame_rgb_u8: npt.NDArray[np.uint8], pts_s: float | None = None) -> Located:
+    def locate(
+        self, frame_rgb_u8: npt.NDArray[np.uint8], pts_s: float | None = None, *, find: bool = True
+    ) -> Located:
         """The first part of `process`: where the faces are.
 
         One thread may locate the faces of frames to come while another steps and a third composites; each
-        must be given the frames in order.
+        must be given the frames in order. find: False spares the face models and carries the faces on by
+        optical flow, which holds for a few frames.
         """
         self._check_open()
         stages = _Stopwatch()
@@ -198,26 +124,48 @@ class Retoucher:
         dt_s = self._advance(frame, pts_s)
         restarted, self._fresh = self._fresh, False
         with stages.running("locate"):
-            tracks = self._tracker.update(frame, dt_s)
+            tracks = self._tracker.update(frame, dt_s, find=find)
         with stages.running("align"):
             for track in tracks:
                 track.align()
         with stages.running("crop"):
             faces = tuple(_located(track, frame) for track in tracks)
-        return Located(faces, stages.ms(), restarted)
+        return Located(faces, stages.ms(), restarted, self._tracker.looked)
 
-    def step(self, located: Located) -> Stepped:
-        """The second part of `process`: the network's step on every face."""
+    def step(self, located: Located, *, at_most: int | None = None) -> Stepped:
+        """The second part of `process`: the network's step on every face.
+
+        at_most: step so many faces only, large ones and those that have waited first; for the others what
+        the network made of them last is carried on with the face, and one it never saw is left out.
+        """
         self._check_open()
         stages = _Stopwatch(located.stage_ms)
-        kept = {face.id for face in located.faces}
-        self._memories = {key: memory for key, memory in self._memories.items() if key in kept}
+        self._memories = {face.id: self._memory_of(face) for face in located.faces}
+        chosen = self._chosen(located.faces, at_most)
         with stages.running("step"):
-            faces = tuple(
-                SteppedFace(face, *self.engine.step(face.face_u8, self._state_of(face)))
-                for face in located.faces
-            )
-        return Stepped(faces, stages.ms(), located.restarted)
+            faces = [self._stepped(face, face.id in chosen) for face in located.faces]
+        shown = tuple(face for face in faces if face is not None)
+        return Stepped(shown, stages.ms(), located.restarted, located.found, len(chosen))
+
+    def _chosen(self, faces: tuple[LocatedFace, ...], at_most: int | None) -> set[int]:
+        """Ids of the faces to be stepped: as many as allowed, by their area times the frames they waited."""
+        if at_most is None or at_most >= len(faces):
+            return {face.id for face in faces}
+
+        def urgency(face: LocatedFace) -> float:
+            width, height = face.box_px[2:] - face.box_px[:2]
+            return float(width * height) * (1 + self._memories[face.id].waited)
+
+        return {face.id for face in sorted(faces, key=urgency, reverse=True)[: max(0, at_most)]}
+
+    def _stepped(self, face: LocatedFace, now: bool) -> SteppedFace | None:
+        """The face with its residual and map of this frame, or with the last ones; None where there are
+        none."""
+        memory = self._memories[face.id]
+        memory.waited += 1
+        if now:
+            memory.seen, memory.waited = self.engine.step(face.face_u8, memory.state), 0
+        return None if memory.seen is None else SteppedFace(face, *memory.seen)
 
     def composite(self, frame_rgb_u8: npt.NDArray[np.uint8], stepped: Stepped) -> npt.NDArray[np.uint8]:
         """The last part of `process`: the retouched frame, a new array, for the frame's own `stepped`. Sets
@@ -227,7 +175,7 @@ class Retoucher:
         with stages.running("composite"):
             retouched = np.array(_checked(frame_rgb_u8), order="C")
             faces = [self._composite(retouched, face) for face in stepped.faces]
-        self.last = FrameResult(faces, stages.ms(), stepped.restarted)
+        self.last = FrameResult(faces, stages.ms(), stepped.restarted, stepped.found, stepped.stepped)
         return retouched
 
     def _composite(self, retouched: npt.NDArray[np.uint8], stepped: SteppedFace) -> FaceResult:
@@ -246,12 +194,11 @@ class Retoucher:
             changed_px=add_residual(retouched, stepped.residual, guard, face.alignment, amount),
         )
 
-    def _state_of(self, face: LocatedFace) -> EngineState:
+    def _memory_of(self, face: LocatedFace) -> _Memory:
         memory = self._memories.get(face.id)
         if memory is None or memory.epoch != face.epoch:
-            memory = _Memory(face.epoch, self.engine.new_state())
-            self._memories[face.id] = memory
-        return memory.state
+            return _Memory(face.epoch, self.engine.new_state())
+        return memory
 
     def _advance(self, frame: npt.NDArray[np.uint8], pts_s: float | None) -> float:
         """Seconds since the previous frame; starts anew at a gap, a step back, a cut or a new size."""

@@ -1,6 +1,7 @@
 """Faces from frame to frame: who is who, which are lost, when a face's memory must start anew.
 
 A known face is followed by the mesh alone, from where it was; the detector runs only for faces not yet known.
+Where even the mesh is too much, optical flow carries a face on for a frame or two.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from stream.crop import STABLE_LANDMARKS, transform
 from stream.face import Detection, FaceFinder, box_around, roi_around
+from stream.glide import Glide
 from stream.smooth import SmoothAlignment
 
 FADE_IN_S = 0.25
@@ -46,6 +48,7 @@ class Track:
     face_landmarks_px: npt.NDArray[np.float32] = field(init=False)
     _smooth: SmoothAlignment = field(init=False)
     _unaligned_s: float | None = field(init=False)
+    _glide: Glide = field(init=False, default_factory=Glide)
 
     def __post_init__(self) -> None:
         self.box_px = box_around(self.landmarks_px)
@@ -66,6 +69,15 @@ class Track:
         self.seen = True
         self.fade = min(1.0, self.fade + dt_s / FADE_IN_S)
         self.landmarks_px, self.box_px, self._unaligned_s = landmarks_px, box_around(landmarks_px), dt_s
+
+    def glide(self, frame_rgb_u8: npt.NDArray[np.uint8], dt_s: float) -> None:
+        """Move on with the picture around the face, or stay where that says nothing."""
+        moved = self._glide(frame_rgb_u8, self.landmarks_px[STABLE_LANDMARKS])
+        self.follow(self.landmarks_px if moved is None else transform(self.landmarks_px, moved), dt_s)
+
+    def remember(self, frame_rgb_u8: npt.NDArray[np.uint8]) -> None:
+        """Keep the picture around the face, for `glide` in the next frame."""
+        self._glide.remember(frame_rgb_u8, self.box_px)
 
     def _leap(self, landmarks_px: npt.NDArray[np.float32]) -> float:
         """Median way of the stable landmarks since the last frame, in face pixels."""
@@ -103,12 +115,27 @@ class Tracker:
     def restart(self) -> None:
         """Forget every face (a cut, a gap in time). Ids go on counting."""
         self.tracks: list[Track] = []
+        self.looked = False
         self._opening = True
         self._since_look_s = 0.0
         self._since_face_s = 0.0
 
-    def update(self, frame_rgb_u8: npt.NDArray[np.uint8], dt_s: float) -> list[Track]:
-        """The faces of this frame, oldest id first. dt_s > 0: seconds since the previous frame."""
+    def update(self, frame_rgb_u8: npt.NDArray[np.uint8], dt_s: float, *, find: bool = True) -> list[Track]:
+        """The faces of this frame, oldest id first. dt_s > 0: seconds since the previous frame. find: False
+        carries them on by optical flow; only where there are none to carry on the face models look."""
+        self.looked = find or not self.tracks or any(not t.seen for t in self.tracks)
+        if self.looked:
+            self._find(frame_rgb_u8, dt_s)
+        else:
+            self._since_look_s += dt_s
+            for track in self.tracks:
+                track.glide(frame_rgb_u8, dt_s)
+        for track in self.tracks:
+            if track.seen:
+                track.remember(frame_rgb_u8)
+        return self.tracks
+
+    def _find(self, frame_rgb_u8: npt.NDArray[np.uint8], dt_s: float) -> None:
         self._follow_all(frame_rgb_u8, dt_s)
         self._since_look_s += dt_s
         if self._should_look():
@@ -116,7 +143,6 @@ class Tracker:
         self._since_face_s = 0.0 if any(t.seen for t in self.tracks) else self._since_face_s + dt_s
         self._opening = False
         self.tracks = [t for t in self.tracks if t.seen or t.fade > 0.0]
-        return self.tracks
 
     def _follow_all(self, frame_rgb_u8: npt.NDArray[np.uint8], dt_s: float) -> None:
         kept: list[Track] = []

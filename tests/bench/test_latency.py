@@ -21,7 +21,8 @@ from bench.footage import face_picture, moving_face, repeat_video, write_video
 from bench.latency import FileRun, Measured
 from bench.process import Run, watch
 from bench.report import BenchError
-from stream.retoucher import STAGES, Retoucher
+from stream.results import STAGES
+from stream.retoucher import Retoucher
 from tests.stream.fakes import FakeEngine, FakeFinder, face_at, noise_frame
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stream import VretouchError
-from stream.retoucher import STAGES
+from stream.results import STAGES
 from tests.stream.fakes import face_at, noise_frame
 from tests.stream.test_retoucher import moving, retoucher
 

@@ -11,7 +11,8 @@ import stream
 from stream import Retoucher, VretouchError
 from stream.crop import invert, transform
 from stream.errors import EngineError, FrameError, OptionError
-from stream.retoucher import STAGES, is_cut
+from stream.results import STAGES
+from stream.retoucher import is_cut
 from tests.stream.fakes import PATCH, FakeEngine, FakeFinder, face_at, noise_frame
 
 

@@ -1,0 +1,135 @@
+"""The frame-time budget: a ladder of efforts, and the governor that goes down it under load and up again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FULL_LOAD = 0.92
+ROOM_TO_CLIMB = 0.75
+NOTICE_S = 0.2
+NOTICE_FRAMES = 3
+WARM_UP_FRAMES = 3
+CLIMB_AFTER_S = 3.0
+CLIMB_AFTER_MOST_S = 60.0
+SMOOTHING = 0.25
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is done for a frame.
+
+    find_every: the face mesh looks at every n-th frame, in between faces are carried on by optical flow.
+    step_every: the network sees every n-th frame, in between its last residual and map are carried on with
+    the face. retouch: False lets frames pass.
+    """
+
+    name: str
+    find_every: int = 1
+    step_every: int = 1
+    retouch: bool = True
+
+
+LADDER = (
+    Effort("full"),
+    Effort("faces found on every 2nd frame", find_every=2),
+    Effort("network on every 2nd frame", find_every=2, step_every=2),
+    Effort("network on every 3rd frame", find_every=3, step_every=3),
+    Effort("pass-through", retouch=False),
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Time of one frame in ms.
+
+    busy: all that was done. find, step: what finding the faces and stepping all of them takes; None where it
+    was spared. rest: all else.
+    """
+
+    busy: float
+    find: float | None
+    step: float | None
+    rest: float
+
+
+class Governor:
+    """Chooses a step of LADDER from what frames cost. Reads no clock: it is told the interval of frames.
+
+    It goes down as soon as frames are expected, from those of the last NOTICE_S, to take more than FULL_LOAD
+    of their time, to the first step that is expected to fit; up by one when the step above is expected to
+    fit with room to spare for CLIMB_AFTER_S, which doubles each time a climb did not last.
+    """
+
+    def __init__(self) -> None:
+        self.level = 0
+        self._find_ms = self._step_ms = self._rest_ms = 0.0
+        self._passed_s = 0.0
+        self._frames = -WARM_UP_FRAMES
+        self._calm_s = 0.0
+        self._patience_s = CLIMB_AFTER_S
+        self._since_climb_s = CLIMB_AFTER_MOST_S
+
+    @property
+    def effort(self) -> Effort:
+        """What the present level asks for."""
+        return LADDER[self.level]
+
+    def observe(self, cost: Cost, interval_s: float) -> None:
+        """A frame was done at this cost; frames come interval_s apart."""
+        self._frames += 1
+        if self._frames <= 0:
+            return
+        self._learn(cost)
+        self._passed_s += max(cost.busy / 1e3, interval_s)
+        if self._passed_s < NOTICE_S or self._frames < NOTICE_FRAMES:
+            return
+        passed_s, self._passed_s, self._frames = self._passed_s, 0.0, 0
+        self._since_climb_s += passed_s
+        if self._since_climb_s > 2.0 * self._patience_s:
+            self._patience_s = CLIMB_AFTER_S
+        # What frames took would depend on how many of the dear ones fell into the last tenths of a second.
+        if self._expected(self.level, interval_s) > FULL_LOAD:
+            self._go_down(interval_s)
+        else:
+            self._go_up(interval_s, passed_s)
+
+    def _learn(self, cost: Cost) -> None:
+        self._find_ms = _blend(self._find_ms, cost.find)
+        self._step_ms = _blend(self._step_ms, cost.step)
+        if self.effort.retouch:
+            self._rest_ms = _blend(self._rest_ms, cost.rest)
+
+    def _expected(self, level: int, interval_s: float) -> float:
+        """Share of the interval that a frame is expected to take on that level."""
+        effort = LADDER[level]
+        if not effort.retouch:
+            return 0.0
+        ms = self._find_ms / effort.find_every + self._step_ms / effort.step_every + self._rest_ms
+        return ms / 1e3 / interval_s
+
+    def _go_down(self, interval_s: float) -> None:
+        self._calm_s = 0.0
+        if self.level == len(LADDER) - 1:
+            return
+        if self._since_climb_s < self._patience_s:
+            self._patience_s = min(2.0 * self._patience_s, CLIMB_AFTER_MOST_S)
+        below = range(self.level + 1, len(LADDER))
+        self.level = next(level for level in below if self._expected(level, interval_s) <= FULL_LOAD)
+
+    def _go_up(self, interval_s: float, passed_s: float) -> None:
+        fits = self.level > 0 and self._expected(self.level - 1, interval_s) <= ROOM_TO_CLIMB
+        # Nothing is measured while frames pass, so that the step above is tried for what it is.
+        if self.level == 0 or not (fits or not self.effort.retouch):
+            self._calm_s = 0.0
+            return
+        self._calm_s += passed_s
+        if self._calm_s >= self._patience_s:
+            self.level -= 1
+            self._calm_s = self._since_climb_s = 0.0
+
+
+def _blend(before: float, now: float | None) -> float:
+    """An exponential mean that begins with the first value."""
+    if now is None:
+        return before
+    return now if before == 0.0 else before + SMOOTHING * (now - before)

@@ -1,0 +1,96 @@
+"""The governor: down within half a second of overload, up again slowly, never to and fro."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from stream.live.budget import CLIMB_AFTER_S, LADDER, Cost, Governor
+
+INTERVAL_S = 1 / 30
+LAST = len(LADDER) - 1
+
+
+class Stream:
+    """Frames 1/30 s apart whose parts cost find, step and rest ms; what the level spares is not paid."""
+
+    def __init__(self) -> None:
+        self.governor = Governor()
+        self.now_s = 0.0
+        self.turn = 0
+        self.levels: list[tuple[float, int]] = []
+
+    def run(self, seconds: float, find: float, step: float, rest: float = 3.0) -> list[int]:
+        end_s = self.now_s + seconds
+        seen = []
+        while self.now_s < end_s:
+            effort = self.governor.effort
+            finds = effort.retouch and self.turn % effort.find_every == 0
+            steps = effort.retouch and self.turn % effort.step_every == 0
+            busy = (find if finds else 0.0) + (step if steps else 0.0) + (rest if effort.retouch else 0.2)
+            cost = Cost(busy, find if finds else None, step if steps else None, rest)
+            self.governor.observe(cost, INTERVAL_S)
+            self.now_s += max(INTERVAL_S, busy / 1e3)
+            self.turn += 1
+            seen.append(self.governor.level)
+            self.levels.append((self.now_s, self.governor.level))
+        return seen
+
+
+def test_a_stream_that_fits_stays_at_full_effort() -> None:
+    assert set(Stream().run(20.0, find=4.0, step=16.0)) == {0}
+
+
+def test_a_slow_start_is_no_overload() -> None:
+    stream = Stream()
+    stream.run(0.5, find=60.0, step=150.0)
+    assert len(stream.levels) == 3
+    assert set(stream.run(5.0, find=4.0, step=16.0)) == {0}
+
+
+@pytest.mark.parametrize(
+    ("find", "step", "level"), [(12.0, 17.0, 1), (4.0, 40.0, 2), (4.0, 75.0, 3), (4.0, 300.0, LAST)]
+)
+def test_overload_is_answered_within_half_a_second_by_the_step_that_fits(
+    find: float, step: float, level: int
+) -> None:
+    stream = Stream()
+    stream.run(2.0, find=4.0, step=16.0)
+    began_s = stream.now_s
+    stream.run(4.0, find=find, step=step)
+    first_s = next(when for when, at in stream.levels if at > 0)
+    # One frame of the overload is over before anyone can know of it.
+    assert first_s - began_s <= 0.5 + step / 1e3
+    assert level in {at for _, at in stream.levels}
+    assert max(at for _, at in stream.levels) == level
+
+
+def test_it_climbs_again_slowly_when_the_load_is_gone() -> None:
+    stream = Stream()
+    stream.run(2.0, find=4.0, step=16.0)
+    stream.run(3.0, find=4.0, step=75.0)
+    assert stream.governor.level == 3
+    gone_s = stream.now_s
+    stream.run(30.0, find=4.0, step=16.0)
+    assert stream.governor.level == 0
+    climbs = [when - gone_s for when, at in stream.levels if when > gone_s and at == 2][:1]
+    assert climbs[0] >= CLIMB_AFTER_S - 0.3
+
+
+def test_passing_frames_is_left_for_a_look_and_taken_up_again_ever_more_rarely() -> None:
+    stream = Stream()
+    stream.run(120.0, find=4.0, step=300.0)
+    tries = [
+        when for (when, at), (_, before) in zip(stream.levels[1:], stream.levels, strict=False) if at < before
+    ]
+    assert 2 <= len(tries) <= 8
+    gaps = [later - sooner for sooner, later in pairwise(tries)]
+    assert gaps[-1] > 1.5 * gaps[0]
+
+
+def test_a_load_between_two_steps_does_not_go_to_and_fro() -> None:
+    stream = Stream()
+    stream.run(60.0, find=4.0, step=27.0)
+    changes = sum(a != b for (_, a), (_, b) in zip(stream.levels[1:], stream.levels, strict=False))
+    assert changes <= 3
