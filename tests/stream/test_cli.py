@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stream.cli import file_job, main, parser, seconds
+from stream.arguments import seconds
+from stream.cli import file_job, main, parser
 from tests.stream.media import Clip, FakeRetoucher, drawn, make_video, planes_of, rgb_frames, times_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]

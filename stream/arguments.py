@@ -1,0 +1,79 @@
+"""What the commands' options have in common: their types, and those that describe a Retoucher."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from fractions import Fraction
+
+from stream.engine import ENGINES, PRESETS
+
+MAX_S = 1e9
+
+
+def seconds(text: str) -> float:
+    """Seconds from '12.5', '1:30' or '0:01:30.5'."""
+    parts = text.split(":")
+    if len(parts) > 3 or not all(re.fullmatch(r"\d+(\.\d*)?", part) for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write seconds (12.5) or hh:mm:ss (0:01:30)")
+    value = math.fsum(float(part) * 60**power for power, part in enumerate(reversed(parts)))
+    if value > MAX_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is longer than any video; write seconds or hh:mm:ss")
+    return value
+
+
+def strength(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no strength; write a number from 0 to 1")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no count; write a whole number of 1 or more")
+    return int(text)
+
+
+def size(text: str) -> tuple[int, int]:
+    """Width and height from '1280x720'."""
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if match is None or 0 in (found := (int(match[1]), int(match[2]))):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write WIDTHxHEIGHT, as in 1280x720")
+    return found
+
+
+def rate(text: str) -> Fraction:
+    """Frames per second from '30', '29.97' or '30000/1001'."""
+    try:
+        value = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        value = Fraction(0)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no rate; write frames per second, as in 30 or 30000/1001"
+        )
+    return value
+
+
+def add_retoucher(command: argparse.ArgumentParser) -> None:
+    """The options that say which network runs on what, and how strongly."""
+    command.add_argument(
+        "--strength", type=strength, default=1.0, metavar="S", help="0 (nothing) to 1 (default)"
+    )
+    command.add_argument(
+        "--preset", choices=PRESETS, default="live", help="size of the network (default: live)"
+    )
+    command.add_argument("--engine", choices=ENGINES, default="auto", help="what runs it (default: auto)")
+    command.add_argument(
+        "--max-faces", type=whole, default=1, metavar="N", help="at most N faces (default: 1)"
+    )
+    command.add_argument(
+        "--threads", type=whole, metavar="N", help="cores for the network (default: all but one, up to 4)"
+    )
