@@ -57,6 +57,13 @@ LATENCY = (
     Budget("peak_rss_mb", "memory of vretouch file, peak", "<=", 700.0, "MB"),
     Budget("rss_slope_mb_per_min", "growth of that memory", "<=", 1.0, "MB/min"),
 )
+GLASS = (
+    Budget("relay_640x480_fps", "relay 640x480, retouched, in Chromium", ">=", 28.0, "frames/s"),
+    Budget("relay_640x480_ratio", "its delay, glass to glass, to a plain echo's", "<=", 1.6, "x"),
+    Budget("relay_640x480_filter_p95_ms", "of that added by the relay, p95", "<=", 33.0, "ms"),
+    Budget("relay_640x480_growth", "growth of that delay", "<=", 3.0, "ms/min"),
+    Budget("relay_1280x720_growth", "growth of the delay at 1280x720", "<=", 3.0, "ms/min"),
+)
 
 
 def judge(budgets: tuple[Budget, ...], figures: Mapping[str, float | None]) -> list[Verdict]:

@@ -1,4 +1,4 @@
-"""The command line: `vretouch file`, `vretouch doctor`, `vretouch demo`."""
+"""The command line: `vretouch file`, `camera`, `relay`, `doctor` and `demo`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from stream.arguments import add_retoucher, rate, seconds, size
+from stream.broadcast.urls import is_live
+from stream.camera.command import add_arguments as add_camera
 from stream.engine import default_threads, load_engine
 from stream.errors import VretouchError
 from stream.job import INTERRUPTED, PIPE, VIEWS, FileJob, RawVideo, Span, is_image
+from stream.relay.command import add_arguments as add_relay
 
 if TYPE_CHECKING:
     from stream.file import FrameRetoucher, MakeRetoucher
@@ -45,6 +48,10 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"vretouch {version()}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_file(commands.add_parser("file", help="retouch a video or an image"))
+    camera = commands.add_parser("camera", help="retouch a camera into a virtual one, for any call")
+    add_camera(camera)
+    relay = commands.add_parser("relay", help="serve a page, WHIP and WHEP that retouch over WebRTC")
+    add_relay(relay)
     doctor = commands.add_parser("doctor", help="what this machine has, what is missing, and how to mend it")
     doctor.add_argument("--json", action="store_true", help="write the findings as JSON")
     demo = commands.add_parser("demo", help="retouch the built-in clip, or your own file, and compare")
@@ -136,6 +143,14 @@ def _say(sentence: str, code: int) -> int:
 
 
 def _run(options: argparse.Namespace, make_retoucher: MakeRetoucher | None) -> int:
+    if options.command == "camera":
+        from stream.camera.command import run
+
+        return run(options)
+    if options.command == "relay":
+        from stream.relay.command import run as serve
+
+        return serve(options)
     if options.command == "doctor":
         from stream.doctor import doctor
 
@@ -163,11 +178,36 @@ def _file(options: argparse.Namespace, make_retoucher: MakeRetoucher) -> int:
         )
         _tell(notes, options.quiet)
         return 0
+    if is_live(options.out):
+        return _broadcast(options)
     from stream.file import report_lines, retouch_video
 
     report = retouch_video(file_job(options), make_retoucher)
     _tell(report_lines(report), options.quiet)
     return INTERRUPTED if report.interrupted else 0
+
+
+def _broadcast(options: argparse.Namespace) -> int:
+    from stream.broadcast.broadcast import Broadcast, BroadcastJob, report_lines
+    from stream.live.settings import Settings
+    from stream.retoucher import Retoucher
+
+    engine = load_engine(options.engine, options.preset, options.threads or default_threads(spared=1))
+    job = BroadcastJob(
+        options.source,
+        options.out,
+        Settings(strength=options.strength, view=options.compare or "plain"),
+        fps=float(options.fps or 30),
+        size=options.size,
+        duration_s=options.duration,
+        quiet=options.quiet,
+    )
+    broadcast = Broadcast(job, lambda: Retoucher(options.preset, engine, options.strength, options.max_faces))
+    try:
+        _tell(report_lines(broadcast.run()), options.quiet)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
 
 
 def _tell(lines: Sequence[str], quiet: bool) -> None:
@@ -177,6 +217,9 @@ def _tell(lines: Sequence[str], quiet: bool) -> None:
 
 
 def _check_file_options(options: argparse.Namespace) -> None:
+    if is_live(options.out):
+        _check_broadcast_options(options)
+        return
     if options.size is None and (options.fps is not None or options.pix_fmt is not None):
         raise UsageError("--fps and --pix-fmt describe raw video, which needs --size WIDTHxHEIGHT too")
     if options.duration is not None and options.duration <= 0.0:
@@ -189,6 +232,18 @@ def _check_file_options(options: argparse.Namespace) -> None:
         raise UsageError("an image cannot go through a pipe; name a file for it")
     if given := [f"--{name}" for name in _VIDEO_OPTIONS if getattr(options, name)]:
         raise UsageError(f"{given[0]} is for videos, and {options.source} is an image; leave it out")
+
+
+def _check_broadcast_options(options: argparse.Namespace) -> None:
+    if PIPE in (options.source, options.out) or is_image(options.source):
+        raise UsageError(f"{options.source} cannot be sent live; give a video file or a live address")
+    if options.compare == "side":
+        raise UsageError("--compare side is for files; a live stream shows split or map")
+    for name in ("lossless", "start", "format", "pix_fmt"):
+        if getattr(options, name):
+            raise UsageError(
+                f"--{name.replace('_', '-')} is for files, and OUT is a live address; leave it out"
+            )
 
 
 def file_job(options: argparse.Namespace) -> FileJob:

@@ -90,12 +90,17 @@ def _captions(picture: RgbImage, left_width: int, right_at: int) -> None:
 
 
 def caption(picture: RgbImage, words: str, at: tuple[int, int], size_px: int) -> None:
-    """Write words in place: white on a thin dark edge, `at` the lower left corner (x, y), size_px tall."""
+    """Write words in place: white on a darkened plate, `at` the lower left corner (x, y), size_px tall."""
     face = cv2.FONT_HERSHEY_SIMPLEX
     thin = max(1, round(size_px / 16))
     scale = cv2.getFontScaleFromHeight(face, max(6, round(0.7 * size_px)), thin)
-    for colour, thickness in (((20, 20, 20), 3 * thin + 2), ((245, 245, 245), thin)):
-        cv2.putText(picture, words, at, face, scale, colour, thickness, cv2.LINE_AA)
+    (width, height), below = cv2.getTextSize(words, face, scale, thin)
+    rim = max(3, size_px // 4)
+    plate = picture[
+        max(0, at[1] - height - rim) : at[1] + below // 2 + rim, max(0, at[0] - rim) : at[0] + width + rim
+    ]
+    plate[:] = plate // 10 * 4
+    cv2.putText(picture, words, at, face, scale, (245, 245, 245), thin, cv2.LINE_AA)
 
 
 def map_view(frame_rgb_u8: RgbImage, faces: Sequence[Face]) -> RgbImage:

@@ -55,6 +55,8 @@ LIBRARIES = (
     Library("av", ("av",), True, "video in and out"),
     Library("onnxruntime", ("onnxruntime", "onnxruntime-gpu"), True, "runs the network"),
     Library("PIL", ("pillow",), True, "images"),
+    Library("aiohttp", ("aiohttp",), True, "the relay's page"),
+    Library("aiortc", ("aiortc",), True, "WebRTC"),
     Library("torch", ("torch",), False, "engine torch-cpu and training"),
     Library("cupy", ("cupy-cuda12x", "cupy"), False, "GPU kernels"),
     Library("pyvirtualcam", ("pyvirtualcam",), False, "virtual camera"),
@@ -89,6 +91,7 @@ def examine() -> Iterable[Finding]:
         ("face models", face_findings),
         ("weights", weights_findings),
         ("engine", engine_findings),
+        ("cameras", camera_findings),
     )
     for name, check in checks:
         try:
@@ -201,6 +204,18 @@ def engine_findings() -> Iterable[Finding]:
         spent_ms.append(1e3 * (time.perf_counter() - began))
     typical = sorted(spent_ms)[STEPS // 2]
     yield Finding("engine", "ok", f"{engine.name}, a step takes {typical:.1f} ms here")
+
+
+def camera_findings() -> Iterable[Finding]:
+    """The cameras, and what `vretouch camera` would send to."""
+    from stream.camera.devices import cameras
+    from stream.camera.virtual import lacking
+
+    real = [camera.label for camera in cameras() if not camera.virtual]
+    remedy = "plug one in, if `vretouch camera` is to use it"
+    yield Finding("cameras", "ok" if real else "optional", ", ".join(real) or "none", remedy)
+    why = lacking()
+    yield Finding("virtual camera", "optional" if why else "ok", why or "here")
 
 
 def cpu_finding() -> Finding:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream.composite import add_residual, skin_guard
-from stream.crop import crop_face
+from stream.crop import FACE_PX, crop_face
 from stream.engine import Engine, EngineState, check_preset, load_engine
 from stream.errors import EngineError, FrameError, OptionError, VretouchError
 from stream.face import FaceFinder, FaceModels
@@ -86,6 +86,13 @@ class Retoucher:
         if isinstance(value, bool) or not isinstance(value, _NUMBERS) or not 0.0 <= value <= 1.0:
             raise OptionError(f"strength must be a number from 0 to 1, not {value!r}")
         self._strength = float(value)
+
+    def warm_up(self) -> None:
+        """Run every part once on a black picture: the first run of each takes many times as long as later
+        ones. Nothing is remembered of it."""
+        black = np.zeros((FACE_PX, FACE_PX, 3), np.uint8)
+        self._tracker.warm_up(black)
+        self.engine.step(black, self.engine.new_state())
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first of a new stream. Not while other threads are at

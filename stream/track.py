@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream.crop import STABLE_LANDMARKS, transform
-from stream.face import Detection, FaceFinder, box_around, roi_around
+from stream.face import Detection, FaceFinder, Roi, box_around, roi_around
 from stream.glide import Glide
 from stream.smooth import SmoothAlignment
 
@@ -119,6 +119,13 @@ class Tracker:
         self._opening = True
         self._since_look_s = 0.0
         self._since_face_s = 0.0
+
+    def warm_up(self, frame_rgb_u8: npt.NDArray[np.uint8]) -> None:
+        """Run the face models once, for the first run of each is slow."""
+        height, width = frame_rgb_u8.shape[:2]
+        self._finder.detect(frame_rgb_u8)
+        whole = Roi(width / 2.0, height / 2.0, float(min(height, width)), 0.0)
+        self._finder.landmarks_px(frame_rgb_u8, whole)
 
     def update(self, frame_rgb_u8: npt.NDArray[np.uint8], dt_s: float, *, find: bool = True) -> list[Track]:
         """The faces of this frame, oldest id first. dt_s > 0: seconds since the previous frame. find: False

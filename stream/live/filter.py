@@ -83,14 +83,24 @@ class LiveFilter(Generic[F]):
         self._window = Window()
         self._stats = Stats()
         self._frames_in = 0
+        self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="live-filter", daemon=True)
         self._thread.start()
 
     def submit(self, frame: F) -> None:
         """Hand over a frame. Never waits; one not yet begun is replaced and counted as dropped."""
         self._frames_in += 1
-        self._interval.arrived(float(frame.pts * frame.time_base))
+        self.passed_by(frame.pts, frame.time_base)
         self._arrived.put(frame)
+
+    def passed_by(self, pts: int, time_base: Fraction) -> None:
+        """A frame of this time has come and is not handed over, since what comes after the filter could not
+        take it. Without being told of it the filter would hold the stream for slower than it is."""
+        self._interval.arrived(float(pts * time_base))
+
+    def wait_ready(self, timeout_s: float | None = None) -> bool:
+        """Wait until the filter has started, or failed to (see `error`); False after timeout_s seconds."""
+        return self._ready.wait(timeout_s)
 
     def stats(self) -> Stats:
         """What has been done so far, and the figures of the last seconds."""
@@ -106,12 +116,15 @@ class LiveFilter(Generic[F]):
     def _run(self) -> None:
         try:
             with self._make_retoucher() as retoucher:
+                retoucher.warm_up()
+                self._ready.set()
                 work = _Work(retoucher)
                 while (frame := self._arrived.take()) is not None:
                     self._done(work(frame, self.settings, self._interval.seconds))
         except BaseException as error:
             self.error = error
             self._arrived.close()
+            self._ready.set()
 
     def _done(self, filtered: Filtered[F]) -> None:
         delay_ms = (time.monotonic_ns() - filtered.frame.arrival_ns) / 1e6

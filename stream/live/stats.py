@@ -64,7 +64,7 @@ class Window:
         retouch, delay = (np.percentile(seen[:, column], (50, 95)) for column in (1, 2))
         return replace(
             counted,
-            fps=fps,
+            fps=float(fps),
             retouch_p50_ms=float(retouch[0]),
             retouch_p95_ms=float(retouch[1]),
             delay_p50_ms=float(delay[0]),

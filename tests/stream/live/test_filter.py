@@ -250,3 +250,14 @@ def test_a_slow_stream_has_more_time_a_frame_but_never_less_than_promised(rate: 
         run.filter.submit(replace(Arrived(FRAME, pts, 0), time_base=Fraction(1, rate)))
     run.filter.close()
     assert run.filter._interval.seconds == pytest.approx(1 / min(rate, 30), rel=0.02)
+
+
+def test_frames_that_are_not_handed_over_still_count_for_the_streams_rate() -> None:
+    run = Run(fps=30.0)
+    for pts in range(90):
+        if pts % 3:
+            run.filter.passed_by(pts, Fraction(1, 30))
+        else:
+            run.filter.submit(Arrived(FRAME, pts, 0))
+    run.filter.close()
+    assert run.filter._interval.seconds == pytest.approx(1 / 30, rel=0.02)

@@ -1,0 +1,218 @@
+"""Write a live stream: the newest frame encoded, the last one held while none comes, anew after a loss."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import IO, Any
+
+import av
+import av.error
+import numpy as np
+
+from stream.broadcast.backoff import Backoff
+from stream.broadcast.outlet import AT_ONCE, reason_of, start_outlet
+from stream.broadcast.urls import without_secrets
+from stream.frame import RgbImage
+from stream.live.slot import Newest
+
+HOLD_S = 0.5
+HELD_WELL_S = 5.0
+KEYFRAME_S = 2
+TICK = Fraction(1, 1000)
+AUDIO_RATE = 48_000
+AUDIO_KBPS = 160
+AUDIO_KEPT_S = 4.0
+BITS_PER_PIXEL = 0.1
+BT709, LIMITED = 1, 1
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture to be sent: uint8 [H, W, 3] RGB, and its time in seconds of the monotonic clock."""
+
+    rgb_u8: RgbImage
+    at_s: float
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """What is sent where. size: width and height, both even. bitrate_kbps: of the video."""
+
+    url: str
+    size: tuple[int, int]
+    fps: float
+    audio: bool
+    bitrate_kbps: int
+
+    @staticmethod
+    def bitrate_for(size: tuple[int, int], fps: float) -> int:
+        """Kilobits a second at which x264's veryfast leaves faces clean."""
+        return max(500, round(size[0] * size[1] * fps * BITS_PER_PIXEL / 1000))
+
+
+class Sender:
+    """One live output, in a thread of its own: put pictures into `pictures`, sound through `sound`.
+
+    After `finish` what has come is sent and the thread ends. sent: pictures so far. reconnections: how often
+    it was lost.
+    """
+
+    def __init__(
+        self, outgoing: Outgoing, stopped: threading.Event, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.pictures: Newest[Shown] = Newest()
+        self.sent = self.held = self.reconnections = 0
+        self._outgoing, self._stopped, self._say = outgoing, stopped, say
+        self._label = without_secrets(outgoing.url)
+        self._sound: deque[tuple[Any, float]] = deque(maxlen=round(AUDIO_KEPT_S * AUDIO_RATE / 1024))
+        self._finishing = threading.Event()
+        self._last: Shown | None = None
+        self._thread = threading.Thread(target=self._run, name="send", daemon=True)
+        self._thread.start()
+
+    def sound(self, frame: Any, at_s: float) -> None:
+        """An av.AudioFrame and the time of its first sample, seconds of the monotonic clock; never waits."""
+        self._sound.append((frame, at_s))
+
+    def finish(self, timeout_s: float = 5.0) -> None:
+        """Send what has come, close the output, and wait for it."""
+        self._finishing.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        backoff = Backoff(self._stopped)
+        while not self._over():
+            session = _Session(self._outgoing)
+            try:
+                with session:
+                    self._send(session, backoff)
+                reason_of(session.outlet)
+                return
+            except (av.error.FFmpegError, OSError, ValueError):
+                reason = reason_of(session.outlet)
+            if self._over():
+                return
+            self.reconnections += 1
+            self._say(f"{self._label} takes nothing ({reason}); trying again in {backoff.next_s:g} s")
+            backoff.wait()
+
+    def _over(self) -> bool:
+        return self._stopped.is_set() or self._finishing.is_set()
+
+    def _send(self, session: _Session, backoff: Backoff) -> None:
+        began_s = time.monotonic()
+        while not self._stopped.is_set():
+            shown = self.pictures.take(HOLD_S)
+            if shown is None:
+                if self._finishing.is_set():
+                    return
+                if self._last is None:
+                    continue
+                self.held += 1
+                shown = Shown(self._last.rgb_u8, self._last.at_s + HOLD_S)
+            self._last = shown
+            session.video(shown)
+            while self._sound:
+                session.audio(*self._sound.popleft())
+            self.sent += 1
+            if time.monotonic() - began_s > HELD_WELL_S:
+                backoff.reset()
+
+
+class _Session:
+    """One connection: H.264, tagged BT.709 limited, and AAC if there is sound, piped to an outlet."""
+
+    def __init__(self, outgoing: Outgoing) -> None:
+        self._outgoing = outgoing
+        self._began_s: float | None = None
+        self._last_tick = -1
+        self._resampler: Any = None
+        self.outlet = start_outlet()
+
+    def __enter__(self) -> _Session:
+        assert self.outlet.stdin is not None
+        self.outlet.stdin.write(self._outgoing.url.encode() + b"\n")
+        self._container: Any = av.open(_Pipe(self.outlet.stdin), "w", format="nut", options=AT_ONCE)
+        self._video = self._add_video()
+        self._audio = self._add_audio() if self._outgoing.audio else None
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                self._container.mux(self._video.encode(None))
+                if self._audio is not None:
+                    self._container.mux(self._audio.encode(None))
+            self._container.close()
+        except (av.error.FFmpegError, OSError, ValueError):
+            if kind is None:
+                raise
+
+    def _add_video(self) -> Any:
+        out = self._outgoing
+        rate = Fraction(out.fps).limit_denominator(1001)
+        kbps = out.bitrate_kbps
+        options = {
+            "preset": "veryfast",
+            "tune": "zerolatency",
+            "maxrate": f"{kbps}k",
+            "bufsize": f"{kbps}k",
+            "g": str(max(1, round(KEYFRAME_S * out.fps))),
+        }
+        stream: Any = self._container.add_stream("libx264", rate=rate, options=options, time_base=TICK)
+        stream.width, stream.height, stream.pix_fmt = *out.size, "yuv420p"
+        context = stream.codec_context
+        context.bit_rate = 1000 * kbps
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = LIMITED
+        context.thread_count = 1
+        return stream
+
+    def _add_audio(self) -> Any:
+        stream: Any = self._container.add_stream("aac", rate=AUDIO_RATE)
+        stream.codec_context.layout = "stereo"
+        stream.bit_rate = 1000 * AUDIO_KBPS
+        return stream
+
+    def video(self, shown: Shown) -> None:
+        """Encode and send a picture."""
+        if self._began_s is None:
+            self._began_s = shown.at_s
+        tick = round((shown.at_s - self._began_s) / TICK)
+        # Times that stand still or go back would end the stream.
+        tick = self._last_tick = max(tick, self._last_tick + 1)
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(shown.rgb_u8), format="rgb24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED, threads=1)
+        frame.pts, frame.time_base = tick, TICK
+        self._container.mux(self._video.encode(frame))
+
+    def audio(self, frame: Any, at_s: float) -> None:
+        """Encode and send sound; what is older than the first picture is left out."""
+        if self._audio is None or self._began_s is None or at_s < self._began_s:
+            return
+        if self._resampler is None:
+            self._resampler = av.AudioResampler("fltp", "stereo", AUDIO_RATE, frame_size=1024)
+        frame.pts, frame.time_base = (
+            round((at_s - self._began_s) * frame.sample_rate),
+            Fraction(1, frame.sample_rate),
+        )
+        for resampled in self._resampler.resample(frame):
+            self._container.mux(self._audio.encode(resampled))
+
+
+class _Pipe:
+    """A pipe that av writes to as it comes: no seeking, nothing held back."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe = pipe
+
+    def write(self, written: bytes) -> int:
+        """All of it, now."""
+        self._pipe.write(written)
+        self._pipe.flush()
+        return len(written)

@@ -1,0 +1,1 @@
+"""`vretouch camera`: a camera in, a virtual camera out, the live filter between them."""

@@ -1,0 +1,75 @@
+"""The data channel `control` between a publisher's page and the relay: settings in, figures out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from aiortc import RTCDataChannel
+
+from stream.errors import OptionError
+from stream.live.settings import Settings
+
+LABEL = "control"
+MOST_CHARS = 4096
+MOST_A_SECOND = 100
+MOST_BUFFERED_BYTES = 64 * 1024
+
+
+class Control:
+    """Speaks JSON, one object a message. change: makes the settings asked for, or raises OptionError."""
+
+    def __init__(self, channel: RTCDataChannel, change: Callable[[dict[str, Any]], Settings]) -> None:
+        self._channel, self._change = channel, change
+        self._second, self._messages = 0, 0
+        channel.on("message", self._take)
+
+    def hello(self, stream: str, settings: Settings) -> None:
+        """The first message."""
+        self.send(
+            {"type": "hello", "stream": stream, "watch": f"/watch/{stream}", "settings": asdict(settings)}
+        )
+
+    def complain(self, sentence: str) -> None:
+        """Tell the person at the page."""
+        self.send({"type": "error", "message": sentence})
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message, unless the page has stopped reading."""
+        channel = self._channel
+        if channel.readyState == "open" and channel.bufferedAmount < MOST_BUFFERED_BYTES:
+            channel.send(json.dumps(message))
+
+    def _take(self, text: str | bytes) -> None:
+        if not self._in_time():
+            return
+        try:
+            settings = self._change(_wanted(text))
+        except OptionError as error:
+            self.complain(str(error))
+        else:
+            self.send({"type": "settings", **asdict(settings)})
+
+    def _in_time(self) -> bool:
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._messages = second, 0
+        self._messages += 1
+        return self._messages <= MOST_A_SECOND
+
+
+def _wanted(text: str | bytes) -> dict[str, Any]:
+    """The settings that a message asks for."""
+    if len(text) > MOST_CHARS:
+        raise OptionError(f"a message has {len(text)} characters; send at most {MOST_CHARS}")
+    try:
+        # Numbers of hundreds of digits become infinite, which no setting takes.
+        message = json.loads(text, parse_int=float)
+    except (ValueError, RecursionError):
+        message = None
+    if not isinstance(message, dict) or message.pop("type", None) != "set":
+        raise OptionError('a message is not understood; send {"type": "set", ...} with settings')
+    return message

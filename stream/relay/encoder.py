@@ -1,0 +1,181 @@
+"""One encoder in one thread, for any number of viewers: newest picture in, packets out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from av.packet import Packet
+from av.video.frame import PictureType, VideoFrame
+
+from stream.frame import RgbImage
+from stream.live.slot import Newest
+from stream.relay.codec import CLOCK, Aim, VideoCodec, open_codec
+from stream.relay.colour import ToYuv
+
+KEYFRAME_GAP_S = 0.5
+MOST_IN_FLIGHT = 2
+# Longer gaps are pauses, and say nothing of the rate.
+STILL_S = 1.0
+SMOOTHING = 0.1
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is to be encoded. rgb_u8: uint8 [H, W, 3]. pts, time_base, arrival_ns: of the frame it was made
+    from."""
+
+    rgb_u8: RgbImage
+    pts: int
+    time_base: Fraction
+    arrival_ns: int
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One encoded picture. packet: its pts is the picture's own time in 1/90000 s. keyframe: decoding can
+    begin here. arrival_ns: of the picture. encode_ms: time of conversion and encoding."""
+
+    packet: Packet[Any]
+    keyframe: bool
+    arrival_ns: int
+    encode_ms: float
+
+
+class VideoEncoder:
+    """Encodes the newest picture there is. Pictures are dropped before they are encoded, never after.
+
+    deliver: called in the encoder's thread with each packet; it must not wait, and whoever got the packet
+    must call `fetched`. Key frames come when asked for, at most one in KEYFRAME_GAP_S, and where the size
+    changes. error: what ended the thread, if something did. encoded, keyframes: since it began. not_encoded:
+    pictures dropped. width, height: of the newest picture.
+    """
+
+    def __init__(
+        self, codec: str, fps: float, kbps: int, most_kbps: int, deliver: Callable[[Encoded], None]
+    ) -> None:
+        self.error: BaseException | None = None
+        self.encoded = self.keyframes = 0
+        self.width = self.height = 0
+        self._codec_name, self._fps, self._kbps, self._most_kbps = codec, fps, kbps, most_kbps
+        self._deliver = deliver
+        self._slot: Newest[Picture] = Newest()
+        self._codec: VideoCodec | None = None
+        self._to_yuv = ToYuv(codec)
+        self._wanted = True
+        self._keyframe_s = -KEYFRAME_GAP_S
+        self._last_pts = -1
+        self._interval_s = 1.0 / fps
+        # Each of these is written by one thread only: the giver's, the encoder's, the fetcher's.
+        self._submitted = self._taken = self._fetched = 0
+        self._refused = 0
+        self._submitted_ns = 0
+        self._thread = threading.Thread(target=self._run, name="video-encoder", daemon=True)
+        self._thread.start()
+
+    @property
+    def kbps(self) -> int:
+        """The bitrate wanted, up to most_kbps; may be set from any thread. See stream.relay.codec."""
+        return self._kbps
+
+    @kbps.setter
+    def kbps(self, value: int) -> None:
+        self._kbps = min(value, self._most_kbps)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a picture has not been begun: the next one would take its place."""
+        return self._submitted - self._slot.dropped > self._taken
+
+    @property
+    def full(self) -> bool:
+        """Whether packets lie about, which nobody has taken over yet: no more are made meanwhile."""
+        return self.encoded - self._fetched >= MOST_IN_FLIGHT
+
+    @property
+    def not_encoded(self) -> int:
+        """Pictures that were dropped."""
+        return self._slot.dropped + self._refused
+
+    def age_ms(self) -> float:
+        """How long the picture in the slot has waited."""
+        return (time.monotonic_ns() - self._submitted_ns) / 1e6 if self.waiting else 0.0
+
+    def submit(self, picture: Picture) -> None:
+        """Hand over a picture. Never waits; one not yet begun is replaced."""
+        self._submitted += 1
+        self._submitted_ns = time.monotonic_ns()
+        self._slot.put(picture)
+
+    def request_keyframe(self) -> None:
+        """Have one of the next pictures encoded as a key frame."""
+        self._wanted = True
+
+    def fetched(self) -> None:
+        """One delivered packet was taken over."""
+        self._fetched += 1
+
+    def close(self) -> None:
+        """End the thread, and wait for it."""
+        self._slot.close()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while (picture := self._slot.take()) is not None:
+                self._taken += 1
+                self._encode(picture)
+        except BaseException as error:
+            self.error = error
+            self._slot.close()
+
+    def _encode(self, picture: Picture) -> None:
+        began_ns = time.perf_counter_ns()
+        pts = int(picture.pts * picture.time_base / CLOCK)
+        # RTP time must not run backwards.
+        if pts <= self._last_pts or self.full:
+            self._refused += 1
+            return
+        self._note_interval(pts)
+        frame = self._to_yuv(picture.rgb_u8)
+        frame.pts, frame.time_base = pts, CLOCK
+        frame.duration = int(1 / (self._fps * CLOCK))
+        for packet in self._through_codec(frame):
+            encode_ms = (time.perf_counter_ns() - began_ns) / 1e6
+            self._count(packet)
+            self._deliver(Encoded(packet, packet.is_keyframe, picture.arrival_ns, encode_ms))
+
+    def _note_interval(self, pts: int) -> None:
+        apart_s = float((pts - self._last_pts) * CLOCK)
+        if self._last_pts >= 0 and apart_s < STILL_S:
+            self._interval_s += SMOOTHING * (apart_s - self._interval_s)
+        self._last_pts = pts
+
+    def _through_codec(self, frame: VideoFrame) -> list[Packet[Any]]:
+        now_s = time.monotonic()
+        due = self._wanted and now_s - self._keyframe_s >= KEYFRAME_GAP_S
+        resized = (frame.width, frame.height) != (self.width, self.height)
+        aim = Aim(self._kbps, self._interval_s, due, now_s)
+        if self._codec is None or resized or not self._codec.aim(aim):
+            self.width, self.height = frame.width, frame.height
+            self._codec = self._opened()
+            due = True
+        if due:
+            self._wanted = False
+        frame.pict_type = PictureType.I if due else PictureType.NONE
+        return self._codec.encode(frame)
+
+    def _opened(self) -> VideoCodec:
+        size, rates = (self.width, self.height), (self._kbps, self._most_kbps)
+        return open_codec(self._codec_name, *size, self._fps, *rates)
+
+    def _count(self, packet: Packet[Any]) -> None:
+        self.encoded += 1
+        if packet.is_keyframe:
+            self.keyframes += 1
+            self._keyframe_s = time.monotonic()

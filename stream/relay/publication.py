@@ -1,0 +1,242 @@
+"""One publisher: its video into the pipeline, its sound past it, its page's wishes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aiortc import RTCDataChannel, RTCRtpTransceiver
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from av.video.frame import VideoFrame
+
+from stream.errors import OptionError
+from stream.live.settings import Settings
+from stream.relay.audio import AudioLine
+from stream.relay.control import LABEL, Control
+from stream.relay.fanout import Fanout, PacketTrack
+from stream.relay.hooks import listen, rtp_origin_in, rtp_time_sent, tap_audio, tap_video
+from stream.relay.intake import VideoIntake
+from stream.relay.negotiation import Offer, make_answer, prefer, take_offer
+from stream.relay.options import MediaOptions
+from stream.relay.pipeline import MakeFilter, Pipeline
+from stream.relay.session import Session
+from stream.relay.snapshot import StreamSnapshot
+
+STATS_EVERY_S = 1.0
+# Time for the reason to reach the page before the connection is closed.
+LAST_WORDS_S = 0.2
+
+
+class Publication(Session):
+    """One stream. name: viewers ask for it. codec: `vp8` or `h264`, of all that goes out. has_audio: the
+    publisher sends sound. viewers: set by stream.relay.rooms, those connected."""
+
+    kind = "publish"
+
+    def __init__(
+        self,
+        options: MediaOptions,
+        wake: Callable[[], None],
+        name: str,
+        codec: str,
+        offer: Offer,
+        make_filter: MakeFilter,
+    ) -> None:
+        super().__init__(options, wake)
+        self.name, self.codec, self.has_audio = name, codec, offer.audio
+        self.viewers = 0
+        self.audio = AudioLine()
+        self._offer = offer
+        self._return_path = _ReturnPath(self)
+        self._returns = PacketTrack("video", self._return_path.wants_keyframe) if offer.receives else None
+        self.pipeline = Pipeline(codec, options, make_filter, self._returns)
+        self._video: RTCRtpTransceiver | None = None
+        self._intake: VideoIntake | None = None
+        self._control: Control | None = None
+        self._drain: asyncio.Task[None] | None = None
+        self._sound_s = self._stats_s = 0.0
+        self._refused: tuple[int, int] | None = None
+        self._left = False
+
+    @property
+    def plain(self) -> Fanout:
+        """Where viewers get their packets from."""
+        return self.pipeline.plain
+
+    async def answer(self) -> str:
+        """The answer to the offer; frames are taken once the publisher is connected."""
+        self.connection.on("datachannel", self._open_control)
+        video = self.connection.addTransceiver("video", "sendrecv" if self._returns else "recvonly")
+        prefer(video, self.codec)
+        if self._returns is not None:
+            video.sender.replaceTrack(self._returns)
+        audio = self.connection.addTransceiver("audio", "recvonly") if self.has_audio else None
+        if audio is not None:
+            prefer(audio, "opus")
+        await take_offer(self.connection, self._offer)
+        listen(video.sender, self._return_path)
+        self._video, self._intake = video, tap_video(video.receiver, self.options)
+        if audio is not None:
+            tap_audio(audio.receiver, self._take_sound)
+        self._drain = asyncio.create_task(self._take_frames(video.receiver.track, self._intake))
+        return await make_answer(self.connection, self.options)
+
+    def change(self, wanted: dict[str, Any]) -> Settings:
+        """Change how the stream is shown; raises OptionError for what cannot be."""
+        try:
+            settings = self.pipeline.settings.changed(**wanted)
+        except (TypeError, OverflowError):
+            raise OptionError(f"these are no settings: {', '.join(sorted(wanted))}") from None
+        self.pipeline.change(settings)
+        return settings
+
+    def tick(self, now_s: float) -> None:
+        """What is done twice a second: bitrates, the sound's delay; and each second, figures for the page."""
+        if self.connected_s is None:
+            return
+        self.pipeline.step(now_s)
+        stats = self.pipeline.stats()
+        if self.plain.pushed_s:
+            self.audio.line.aim(stats.delay_p50_ms / 1e3)
+        if self._control is not None and now_s - self._stats_s >= STATS_EVERY_S:
+            self._stats_s = now_s
+            self._control.send(self._figures())
+            self._complain_of_size(self._control)
+
+    def silent_s(self, now_s: float, /) -> float:
+        """Since when neither a picture nor sound has come."""
+        heard_s = self._intake.heard_s if self._intake is not None else 0.0
+        return now_s - max(heard_s, self._sound_s, self.connected_s or self.created_s)
+
+    def trouble(self) -> str | None:
+        """`failed` where a thread has died, `lost` where the publisher has said goodbye."""
+        if self.pipeline.error is not None:
+            return "failed"
+        return "lost" if self._left else None
+
+    def snapshot(self) -> StreamSnapshot:
+        """One look at it."""
+        intake, plain, frames = self._intake, self.plain, self.pipeline.frames()
+        if intake is not None:
+            frames["skipped"], frames["too_large"] = intake.skipped, frames["too_large"] + intake.too_large
+        return StreamSnapshot(
+            name=self.name,
+            codec=self.codec,
+            width=self.pipeline.width,
+            height=self.pipeline.height,
+            viewers=self.viewers,
+            bitrate_kbps=plain.encoder.kbps,
+            sent_kbps=plain.sent_kbps(),
+            stats=self.pipeline.stats(),
+            frames=dict(frames),
+            queue_age_ms={
+                "decode": 0.0 if intake is None else intake.oldest_ms(),
+                "encode": plain.encoder.age_ms(),
+                "viewers": plain.age_ms(),
+                "audio": self.audio.age_ms(),
+            },
+            audio_delay_ms=self.audio.line.delay_s * 1e3,
+            keyframes=plain.encoder.keyframes,
+            flushes=plain.flushes(),
+        )
+
+    async def close(self) -> None:
+        """Close the connection, then end the threads."""
+        if self.pipeline.error is not None and self._control is not None:
+            self._control.complain("the filter has failed; start again, and look at the relay's log")
+            await asyncio.sleep(LAST_WORDS_S)
+        self.audio.close()
+        if self._drain is not None:
+            self._drain.cancel()
+            await asyncio.gather(self._drain, return_exceptions=True)
+        if self._returns is not None:
+            self._returns.stop()
+        try:
+            await super().close()
+        finally:
+            await self.pipeline.close()
+
+    async def _take_frames(self, track: MediaStreamTrack, intake: VideoIntake) -> None:
+        """Drain the track: aiortc's queue of decoded frames has no bound."""
+        try:
+            while True:
+                frame = await track.recv()
+                if isinstance(frame, VideoFrame):
+                    self.pipeline.take(frame, intake.arrival_ns(frame.pts or 0))
+        except MediaStreamError:
+            self._left = True
+            self._wake()
+
+    def _take_sound(self, payload: bytes, pts: int) -> None:
+        self._sound_s = time.monotonic()
+        self.audio.push(payload, pts)
+
+    def _open_control(self, channel: RTCDataChannel) -> None:
+        if channel.label != LABEL or self._control is not None:
+            channel.close()
+            return
+        self._control = Control(channel, self.change)
+        self._control.hello(self.name, self.pipeline.settings)
+
+    def _figures(self) -> dict[str, Any]:
+        stats = self.pipeline.stats()
+        figures: dict[str, Any] = {
+            "type": "stats",
+            "frames_in": stats.frames_in,
+            "frames_out": stats.frames_out,
+            "dropped": stats.dropped,
+            "level": stats.level,
+            "level_name": stats.level_name,
+            "faces": stats.faces,
+            "viewers": self.viewers,
+            "bitrate_kbps": round(self.pipeline.returning.sent_kbps()),
+            "rtp_offset": self._rtp_offset(),
+        }
+        for name in ("fps", "retouch_p50_ms", "retouch_p95_ms", "delay_p50_ms", "delay_p95_ms"):
+            figures[name] = round(getattr(stats, name), 1)
+        return figures
+
+    def _rtp_offset(self) -> int | None:
+        """What added to a sent frame's RTP time gives, modulo 2^32, the RTP time of the same frame coming
+        back: with it a page can tell how long the whole way took."""
+        if self._video is None or self._returns is None or self._returns.last is None:
+            return None
+        origin, pts = rtp_origin_in(self._video.receiver), self._returns.last.pts
+        if origin is None or pts is None:
+            return None
+        return int(rtp_time_sent(self._video.sender) - pts - origin) % 2**32
+
+    def _complain_of_size(self, control: Control) -> None:
+        """Once for each size that is too large."""
+        size = self._intake.refused_size if self._intake is not None else None
+        if size is not None and size != self._refused:
+            control.complain(
+                f"the video is {size[0]}x{size[1]}, more than the "
+                f"{self.options.max_width}x{self.options.max_height} allowed; choose a smaller one"
+            )
+        self._refused = size
+
+
+class _ReturnPath:
+    """What the publisher says of the picture it gets back; a stream.relay.hooks.Feedback."""
+
+    def __init__(self, publication: Publication) -> None:
+        self._publication = publication
+
+    def heard(self) -> None:
+        """Its own media says more."""
+
+    def wants_keyframe(self) -> None:
+        """See stream.relay.hooks.Feedback."""
+        self._publication.pipeline.returning.encoder.request_keyframe()
+
+    def estimates(self, bits_per_s: int) -> None:
+        """See stream.relay.hooks.Feedback."""
+        fanout = self._publication.pipeline.returning
+        fanout.rate.estimated(self, bits_per_s / 1000, fanout.sent_kbps(), time.monotonic())
+
+    def loses(self, fraction: float) -> None:
+        """See stream.relay.hooks.Feedback."""
+        self._publication.pipeline.returning.rate.lost(self, fraction, time.monotonic())

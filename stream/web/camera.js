@@ -1,0 +1,48 @@
+/** The visitor's camera and microphone. */
+
+/** Width and height by name. */
+export const SIZES = { '640x480': [640, 480], '1280x720': [1280, 720] };
+
+/** A track of the camera with this id ('' for the usual one), as near to the size as it can. */
+export async function openCamera(deviceId, size) {
+  const [width, height] = SIZES[size];
+  const wish = { width: { ideal: width }, height: { ideal: height }, frameRate: { ideal: 30, max: 30 } };
+  const track = await open('video', deviceId, wish, { facingMode: 'user' });
+  track.contentHint = 'motion';
+  return track;
+}
+
+/** A track of the microphone with this id. */
+export function openMicrophone(deviceId) {
+  return open('audio', deviceId, {}, {});
+}
+
+async function open(kind, deviceId, wish, otherwise) {
+  if (!isSecureContext || !navigator.mediaDevices) throw Object.assign(new Error(), { name: 'InsecureError' });
+  try {
+    return await first(kind, deviceId ? { ...wish, deviceId: { exact: deviceId } } : { ...wish, ...otherwise });
+  } catch (error) {
+    // The one chosen before is gone: take another rather than none.
+    if (error.name !== 'OverconstrainedError' || !deviceId) throw error;
+    return first(kind, { ...wish, ...otherwise });
+  }
+}
+
+async function first(kind, constraints) {
+  const stream = await navigator.mediaDevices.getUserMedia({ [kind]: constraints });
+  return stream.getTracks()[0];
+}
+
+/** Cameras and microphones as [{kind, id, name}]; names are known only once one has been allowed. */
+export async function devices() {
+  const found = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+  const counts = {};
+  return found
+    .filter((device) => device.deviceId && device.deviceId !== 'default' && device.deviceId !== 'communications')
+    .filter((device) => device.kind !== 'audiooutput')
+    .map((device) => {
+      const kind = device.kind === 'videoinput' ? 'camera' : 'microphone';
+      counts[kind] = (counts[kind] ?? 0) + 1;
+      return { kind, id: device.deviceId, name: device.label || `${kind === 'camera' ? 'Camera' : 'Microphone'} ${counts[kind]}` };
+    });
+}

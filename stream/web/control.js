@@ -1,0 +1,40 @@
+/** The control channel: settings out, a few times a second at most and always the newest; figures in. */
+
+const PAUSE_MS = 50;
+
+/** channel: an RTCDataChannel. hear(message): each message of the relay. */
+export class Control {
+  #channel;
+  #unsent = {};
+  #unanswered = 0;
+  #pausing = false;
+
+  constructor(channel, hear) {
+    this.#channel = channel;
+    channel.addEventListener('message', (event) => {
+      const message = JSON.parse(event.data);
+      if (message.type === 'settings') this.#unanswered = Math.max(0, this.#unanswered - 1);
+      hear(message);
+    });
+  }
+
+  /** Whether the relay has answered all that was set, so that its settings are the newest. */
+  get settled() {
+    return this.#unanswered === 0 && Object.keys(this.#unsent).length === 0;
+  }
+
+  /** Change some settings soon. */
+  set(changes) {
+    Object.assign(this.#unsent, changes);
+    if (!this.#pausing) this.#send();
+  }
+
+  #send() {
+    if (this.#channel.readyState !== 'open' || Object.keys(this.#unsent).length === 0) return;
+    this.#channel.send(JSON.stringify({ type: 'set', ...this.#unsent }));
+    this.#unsent = {};
+    this.#unanswered++;
+    this.#pausing = true;
+    setTimeout(() => ((this.#pausing = false), this.#send()), PAUSE_MS);
+  }
+}

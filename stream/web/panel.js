@@ -1,0 +1,170 @@
+/** The controls and figures around the picture: what the visitor chooses, and what is shown of it. */
+
+import { devices } from './camera.js';
+import { $ } from './notice.js';
+import { Split } from './split.js';
+import { effort, sentence, viewersWords } from './words.js';
+
+const HINTS = {
+  plain: '',
+  split: 'Drag the border on the picture, or move it with the arrow keys. Viewers keep seeing the retouched picture.',
+  map: 'What glows is what the relay takes for passing marks. Viewers keep seeing the retouched picture.',
+};
+const FROZEN = 'The picture stands still, for viewers too.';
+const BUSY = 'The relay is too busy to retouch at the moment: the picture passes as it is.';
+const COMPLAINT_MS = 8_000;
+const NONE = '–';
+
+/**
+ * Settings of the relay (stream.live.settings) as controls. change(some) is told what the visitor changes;
+ * show(settings) puts the controls where the settings are.
+ */
+export class SettingsPanel {
+  #split;
+  #frozen = false;
+  #busy = false;
+  #complaint = '';
+
+  constructor(change) {
+    this.#split = new Split($('split'), $('result'), (at) => change({ split_at: at }));
+    const apply = (some) => (this.show(some), change(some));
+    $('effect').addEventListener('change', () => apply({ effect: $('effect').checked }));
+    $('strength').addEventListener('input', () => apply({ strength: Number($('strength').value) / 100 }));
+    for (const radio of views()) radio.addEventListener('change', () => apply({ view: radio.value }));
+    $('freeze').addEventListener('click', () => apply({ frozen: !this.#frozen }));
+  }
+
+  show({ effect, strength, view, split_at: at, frozen }) {
+    if (effect !== undefined) $('effect').checked = effect;
+    if (strength !== undefined) showStrength(strength);
+    if (view !== undefined) for (const radio of views()) radio.checked = radio.value === view;
+    if (at !== undefined) this.#split.at = at;
+    if (frozen !== undefined) this.#freeze(frozen);
+    this.refresh();
+  }
+
+  /** Show what belongs to the state of the page and the view. */
+  refresh() {
+    const live = document.body.dataset.state === 'live';
+    const view = views().find((radio) => radio.checked)?.value ?? 'plain';
+    this.#split.shown = live && view === 'split';
+    for (const id of ['freeze', 'full']) $(id).disabled = !live;
+    const hint = (this.#busy && BUSY) || (this.#frozen && FROZEN) || HINTS[view];
+    const words = this.#complaint || (live ? hint : '');
+    // A live region: touched only where it changes.
+    if ($('view-hint').textContent !== words) $('view-hint').textContent = words;
+  }
+
+  /** Whether the relay has no time to retouch. */
+  set busy(on) {
+    this.#busy = on;
+    this.refresh();
+  }
+
+  /** Show a sentence of the relay for a while. */
+  complain(words) {
+    this.#complaint = sentence(words);
+    setTimeout(() => ((this.#complaint = ''), this.refresh()), COMPLAINT_MS);
+    this.refresh();
+  }
+
+  #freeze(on) {
+    this.#frozen = on;
+    $('freeze').setAttribute('aria-pressed', on);
+  }
+}
+
+function views() {
+  return [...document.querySelectorAll('input[name=view]')];
+}
+
+function showStrength(strength) {
+  const percent = Math.round(strength * 100);
+  $('strength').value = percent;
+  $('strength').style.setProperty('--filled', `${percent}%`);
+  $('strength').setAttribute('aria-valuetext', `${percent} %`);
+  $('strength-now').textContent = `${percent} %`;
+}
+
+/** Fill the lists of cameras and microphones; chosen: {camera, microphone} ids. */
+export async function listDevices(chosen) {
+  const found = await devices();
+  for (const [kind, first] of [['camera', 'Default camera'], ['microphone', 'None: pictures only']]) {
+    const options = found.filter((device) => device.kind === kind).map(({ id, name }) => new Option(name, id));
+    $(kind).replaceChildren(new Option(first, ''), ...options);
+    $(kind).value = chosen[kind];
+    if ($(kind).selectedIndex < 0) $(kind).value = '';
+  }
+}
+
+/** Show the figures of the last second: own (see figures.js), playoutMs, and the relay's (null before they come). */
+export function showFigures(own, playoutMs, relay) {
+  const parts = {
+    'Coding here': own.encodeMs,
+    'Network, there and back': own.networkMs,
+    'Relay': relay?.delay_p50_ms ?? null,
+    'Waiting, decoding and drawing here': playoutMs ?? own.playoutMs,
+  };
+  const known = Object.values(parts).every((ms) => ms !== null);
+  put('fps', own.fps, 1);
+  put('delay', known ? Object.values(parts).reduce((sum, ms) => sum + ms, 0) : null, 0);
+  put('retouch', relay?.retouch_p50_ms ?? null, 0);
+  put('drops', relay?.dropped ?? null, 0);
+  $('drops-share').textContent = relay?.frames_in ? `of ${relay.frames_in}` : '';
+  $('bitrate').textContent = `${megabits(own.sentKbps)} / ${megabits(own.receivedKbps)}`;
+  const [word, why] = relay ? effort(relay) : [NONE, ''];
+  $('level').textContent = word;
+  $('level-why').textContent = why;
+  $('viewers').textContent = relay ? viewersWords(relay.viewers) : '';
+  $('parts').replaceChildren(...Object.entries(parts).map(([name, ms]) => part(name, ms)));
+}
+
+/** Nothing is live: no figures. */
+export function clearFigures() {
+  for (const id of ['fps', 'delay', 'retouch', 'drops', 'bitrate', 'level']) $(id).textContent = NONE;
+  for (const id of ['drops-share', 'level-why', 'viewers']) $(id).textContent = '';
+  $('parts').replaceChildren();
+}
+
+function put(id, value, digits) {
+  $(id).textContent = value === null ? NONE : value.toFixed(digits);
+}
+
+function megabits(kbps) {
+  return kbps === null ? NONE : (kbps / 1000).toFixed(1);
+}
+
+function part(name, ms) {
+  const row = document.createElement('div');
+  const [term, value] = [document.createElement('dt'), document.createElement('dd')];
+  term.textContent = name;
+  value.textContent = ms === null ? NONE : `${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
+  row.append(term, value);
+  return row;
+}
+
+/** Show the link that viewers open; null: there is none. */
+export function showViewerLink(url) {
+  $('link-box').hidden = !url;
+  $('link').value = url ?? '';
+  const here = ['localhost', '127.0.0.1', '[::1]'].includes(location.hostname);
+  const wide = 'Whoever has this link can watch the retouched picture while you are live.';
+  const narrow = 'It opens on this computer only, because this page was opened at its local address.';
+  $('link-hint').textContent = !url ? 'Once you are live, others can watch through a link.' : here ? `${wide} ${narrow}` : wide;
+}
+
+/** Let the button copy the link, and say whether it did. */
+export function offerCopy() {
+  $('link').addEventListener('focus', () => $('link').select());
+  $('copy').addEventListener('click', async () => {
+    try {
+      await navigator.clipboard.writeText($('link').value);
+      $('copy').textContent = 'Copied';
+      $('link-hint').textContent = 'The link is copied.';
+    } catch {
+      $('link').focus();
+      $('link-hint').textContent = 'The browser did not let the page copy; press Ctrl+C.';
+    }
+    setTimeout(() => ($('copy').textContent = 'Copy'), 2000);
+  });
+}

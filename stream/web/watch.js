@@ -1,0 +1,89 @@
+/** The viewers' page: plays /whep/{stream}, and waits for it when it is not there. */
+
+import { framesIn } from './figures.js';
+import { Link } from './link.js';
+import { $, hideNotice, keepShape, kept, offerFullScreen, showNotice, showState, takeTokens, waitWords } from './notice.js';
+import { Peer } from './peer.js';
+import { relayProblem } from './words.js';
+
+const SILENT_MS = 6_000;
+const MOST_WAIT_S = 3;
+
+const tab = kept('sessionStorage');
+const name = decodeURIComponent(location.pathname.split('/').pop());
+let link = null;
+
+function start() {
+  link?.stop();
+  link = new Link(open, follow, MOST_WAIT_S);
+}
+
+async function open(signal) {
+  const base = new URL('..', document.baseURI);
+  const peer = await Peer.at(new URL(`whep/${encodeURIComponent(name)}`, base), base, tab.get('view', ''), signal);
+  const stream = new MediaStream();
+  peer.pc.addTransceiver('video', { direction: 'recvonly' });
+  peer.pc.addTransceiver('audio', { direction: 'recvonly' });
+  peer.pc.addEventListener('track', ({ track }) => {
+    stream.addTrack(track);
+    // An offered track that the relay does not send stays muted.
+    if (track.kind === 'audio') track.addEventListener('unmute', () => ($('sound').hidden = false));
+  });
+  await peer.open(signal);
+  // The last picture stays until the next one comes.
+  peer.lost.then(() => $('result').pause());
+  $('sound').hidden = !stream.getAudioTracks().some((track) => !track.muted);
+  $('result').srcObject = stream;
+  play();
+  peer.watch(framesIn, SILENT_MS, () => {});
+  return peer;
+}
+
+/** Start the picture, or offer a button where the browser wants a click first. */
+async function play() {
+  try {
+    await $('result').play();
+  } catch (error) {
+    if (error.name !== 'NotAllowedError') return;
+    const go = ['Play', () => (hideNotice(), $('result').play())];
+    showNotice({ title: 'Ready to play', text: 'The browser wants a click before it plays.', actions: [go] });
+  }
+}
+
+function follow(state) {
+  if (state.is === 'live') {
+    showState('live', 'Live');
+    hideNotice();
+  } else if (state.is === 'connecting' && document.body.dataset.state !== 'waiting') {
+    showState('connecting', 'Connecting…');
+    showNotice({ title: 'Connecting to the relay', text: 'This takes a moment.' });
+  } else if (state.is === 'waiting') {
+    showState('waiting', state.problem.status === 404 ? 'Not live yet' : 'Reconnecting…');
+    showNotice({ ...relayProblem(state.problem), wait: waitWords(state.inS), actions: [['Try now', () => link.retry()]] });
+  } else if (state.is === 'refused') {
+    showState('problem', 'Not connected');
+    showNotice(refusal(state.problem));
+  }
+  $('full').disabled = state.is !== 'live';
+}
+
+function refusal(problem) {
+  const words = relayProblem(problem, tab.get('view', ''));
+  const onToken = (token) => (tab.set('view', token), start());
+  return words.wantsToken ? { ...words, onToken } : { ...words, actions: [['Try again', start]] };
+}
+
+function toggleSound() {
+  const on = $('result').muted;
+  $('result').muted = !on;
+  $('sound').setAttribute('aria-pressed', on);
+  $('sound-text').textContent = on ? 'Turn sound off' : 'Turn sound on';
+}
+
+takeTokens(tab);
+$('sound').addEventListener('click', toggleSound);
+offerFullScreen($('full'), $('stage'), $('result'));
+keepShape($('stage'), $('result'));
+addEventListener('pagehide', () => link.stop());
+addEventListener('pageshow', (event) => event.persisted && start());
+start();

@@ -1,0 +1,235 @@
+"""`vretouch relay`: what the options mean, what is refused, and a run from start to end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from types import SimpleNamespace
+
+import pytest
+
+from stream.cli import main
+from stream.errors import OptionError, VretouchError, WeightsError
+from stream.relay.command import add_arguments, ice_of, make_filter_of, media_options_of, run, tokens_of
+from stream.relay.metrics import StageTimes, exposition
+from stream.relay.options import MediaOptions
+from stream.relay.serve import ServeError
+from stream.relay.snapshot import Snapshot
+from tests.conftest import REPOSITORY
+
+PUBLISH, VIEW = "publish-token-1", "view-token-22"
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_around(monkeypatch):
+    for name in ("PUBLISH_TOKEN", "VIEW_TOKEN", "TURN_SECRET"):
+        monkeypatch.delenv(f"VRETOUCH_{name}", raising=False)
+
+
+def options(line: str = "") -> argparse.Namespace:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_arguments(parser)
+    return parser.parse_args(line.split())
+
+
+def test_the_defaults_are_private():
+    given = options()
+    assert (given.host, given.port) == ("127.0.0.1", 8080)
+    assert not tokens_of(given).complete
+    assert ice_of(given).now() == []
+    assert media_options_of(given) == MediaOptions(loopback=True, ice_servers=ice_of(given))
+
+
+def test_every_media_option_arrives():
+    given = options(
+        "--codec vp8 --bitrate 1000 --size 640x480 --fps 25 --max-publishers 2 --max-viewers 5 --idle 20 "
+        "--max-minutes 90 --strength 0.5 --max-faces 3 --ice-server stun:stun.example:3478"
+    )
+    media = media_options_of(given)
+    assert media == MediaOptions(
+        codec="vp8",
+        bitrate_kbps=1000,
+        max_bitrate_kbps=1600,
+        max_width=640,
+        max_height=480,
+        fps=25,
+        max_publishers=2,
+        max_viewers=5,
+        idle_s=20,
+        max_session_s=5400,
+        ice_servers=ice_of(given),
+        loopback=True,
+        strength=0.5,
+        max_faces=3,
+    )
+    assert [server.url for server in media.ice_servers.now()] == ["stun:stun.example:3478"]
+
+
+def test_media_goes_elsewhere_where_clients_are_elsewhere():
+    assert not media_options_of(options("--host 0.0.0.0")).loopback
+    assert not media_options_of(options("--origin https://studio.example")).loopback
+    assert media_options_of(options("--origin http://localhost:5173")).loopback
+
+
+def test_turn_credentials_outlive_the_longest_session():
+    turn = "--ice-server turn:turn.example:3478"
+    assert ice_of(options(f"{turn} --turn-secret secret-of-turn --max-minutes 60")).ttl_s > 3600
+    assert ice_of(options(f"{turn} --turn-secret secret-of-turn")).ttl_s > MediaOptions().max_session_s
+    with pytest.raises(OptionError, match="give --turn-secret-file"):
+        ice_of(options(turn))
+
+
+def test_tokens_from_everywhere(tmp_path, monkeypatch):
+    (tmp_path / "token").write_text(f"{VIEW}\n")
+    given = options(f"--publish-token {PUBLISH} --view-token-file {tmp_path / 'token'}")
+    assert tokens_of(given).publish(f"Bearer {PUBLISH}")
+    assert tokens_of(given).view(f"Bearer {VIEW}")
+    monkeypatch.setenv("VRETOUCH_PUBLISH_TOKEN", PUBLISH)
+    monkeypatch.setenv("VRETOUCH_VIEW_TOKEN", VIEW)
+    assert tokens_of(options()).complete
+    assert tokens_of(options("--host 0.0.0.0")).complete
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--host 0.0.0.0",
+        "--host ::",
+        f"--host 192.168.1.2 --publish-token {PUBLISH}",
+        f"--origin https://studio.example --view-token {VIEW}",
+    ],
+)
+def test_whom_others_reach_needs_tokens(line):
+    with pytest.raises(OptionError, match="it needs a publish token and a view token"):
+        run(options(f"--port 0 {line}"))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--port 99999", "'99999' is no port"),
+        ("--port http", "'http' is no port"),
+        ("--size big", "'big' is no size"),
+        ("--codec av1", "invalid choice"),
+        ("--max-viewers 0", "is no count"),
+        ("--strength 2", "is no strength"),
+    ],
+)
+def test_words_that_mean_nothing(line, said):
+    with pytest.raises((argparse.ArgumentError, SystemExit)) as refused:
+        options(line)
+    assert said in str(refused.value)
+
+
+def test_what_cannot_be_served_is_one_sentence(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for line, kind, said in (
+            (f"--port {taken.getsockname()[1]}", ServeError, "is in use by another program"),
+            (f"--tls-cert {tmp_path}/none.pem", ServeError, "cannot be read"),
+            ("--origin studio.example", OptionError, "is no origin"),
+            ("--ice-server nonsense", OptionError, "is no ICE server"),
+            ("--bitrate 10", OptionError, "bitrate_kbps must be"),
+            ("--publish-token short", OptionError, "must have 8 to 256"),
+        ):
+            with pytest.raises(kind, match=said) as refused:
+                run(options(line), make_filter=unused)
+            assert "\n" not in str(refused.value)
+            assert isinstance(refused.value, VretouchError)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--host 0.0.0.0", "others can reach the relay at 0.0.0.0"),
+        ("--tls-key key.pem", "give --tls-cert too"),
+        ("--port http", "--port: 'http' is no port"),
+        ("--max-minutes 99999999", "max_session_s must be a number"),
+    ],
+)
+def test_the_command_line_says_it_and_exits_2(line, said, capsys):
+    try:
+        code = main(["relay", *line.split()])
+    except SystemExit as leaving:
+        code = leaving.code
+    caught = capsys.readouterr()
+    assert code == 2
+    assert caught.out == ""
+    assert caught.err.startswith("vretouch: ")
+    assert caught.err.count("\n") == 1
+    assert said in caught.err
+
+
+def unused(_on_frame: object) -> None:
+    raise AssertionError("no frame came")
+
+
+def test_missing_weights_are_said_before_anything_is_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr("stream.engine.weights_folder", lambda: tmp_path)
+    with pytest.raises(WeightsError, match="the weights of preset 'live' are not at"):
+        run(options("--port 0"))
+
+
+def test_streams_share_one_network(monkeypatch):
+    loaded: list[tuple[str, str, int]] = []
+
+    def load(name: str, preset: str, threads: int) -> object:
+        loaded.append((name, preset, threads))
+        return object()
+
+    monkeypatch.setattr("stream.relay.command.load_engine", load)
+    make, seen = make_filter_of(options("--threads 2 --strength 0.25"), 25.0, StageTimes()), []
+    filters = [make(seen.append) for _ in range(2)]
+    for one in filters:
+        assert one.settings.strength == 0.25
+        one.close()
+    assert loaded == [("auto", "live", 2)]
+
+
+def test_the_stages_of_every_frame_are_counted(monkeypatch):
+    made: list[object] = []
+    monkeypatch.setattr("stream.relay.command.load_engine", lambda *_: object())
+    monkeypatch.setattr("stream.live.filter.LiveFilter", lambda *given, **_: made.append(given[1]))
+    times, seen = StageTimes(), []
+    make_filter_of(options(), 30.0, times)(seen.append)
+    filtered = SimpleNamespace(stage_ms={"step": 14.0}, retouch_ms=17.0)
+    made[0](filtered)
+    assert seen == [filtered]
+    assert 'vretouch_stage_seconds_count{stage="step"} 1' in exposition(Snapshot(), times)
+
+
+PROGRAM = """
+import argparse, sys
+from stream.relay.command import add_arguments, run
+parser = argparse.ArgumentParser()
+add_arguments(parser)
+sys.exit(run(parser.parse_args(), lambda on_frame: None))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_from_start_to_end(number):
+    """The address that is printed is the one to open; a signal ends it with exit code 0."""
+    words = [sys.executable, "-c", PROGRAM, "--port", "0", "--publish-token", PUBLISH, "--view-token", VIEW]
+    with subprocess.Popen(words, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        found = re.fullmatch(
+            r"vretouch: open (http://127\.0\.0\.1:\d+/) in a browser; Ctrl-C ends the relay\n", said
+        )
+        assert found, said
+        assert "#publish=TOKEN&view=TOKEN" in process.stderr.readline()
+        with urllib.request.urlopen(f"{found[1]}healthz", timeout=10.0) as answer:
+            assert json.load(answer) == {"status": "ok"}
+        with urllib.request.urlopen(found[1], timeout=10.0) as answer:
+            assert b"<html" in answer.read().lower()
+        process.send_signal(number)
+        assert process.wait(20.0) == 0
+        assert process.stderr.read() == ""

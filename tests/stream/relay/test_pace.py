@@ -1,0 +1,31 @@
+"""Frames faster than allowed are thinned out evenly; others all pass."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from stream.relay.pace import Pace
+
+
+def passed(fps: float, times_s: list[float]) -> list[float]:
+    pace = Pace(fps)
+    return [time_s for time_s in times_s if pace.admits(time_s)]
+
+
+@pytest.mark.parametrize("fps", [10, 15, 24, 30])
+def test_a_rate_within_the_cap_passes_whole_even_with_jitter(fps: int) -> None:
+    chance = random.Random(1)
+    times = [number / fps + chance.uniform(-0.2, 0.2) / 30.0 for number in range(300)]
+    assert passed(30.0, times) == times
+
+
+@pytest.mark.parametrize(("fps", "kept"), [(60, 0.5), (90, 1 / 3), (45, 2 / 3), (1000, 0.03)])
+def test_a_faster_one_is_thinned_to_the_cap(fps: int, kept: float) -> None:
+    times = [number / fps for number in range(10 * fps)]
+    assert len(passed(30.0, times)) == pytest.approx(kept * len(times), rel=0.02)
+
+
+def test_after_a_pause_and_after_time_jumps_it_goes_on() -> None:
+    assert passed(30.0, [0.0, 10.0, 10.001, 10.002, 3.0, 3.001]) == [0.0, 10.0, 3.0]

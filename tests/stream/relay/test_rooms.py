@@ -1,0 +1,254 @@
+"""Publishers and viewers over real connections on 127.0.0.1: what comes in goes out, to all, in order, in the
+right colours and at its own time."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from functools import partial
+
+import numpy as np
+import pytest
+
+from stream.relay.hooks import rtp_origin_in, rtp_time_sent
+from stream.relay.options import MediaOptions
+from stream.relay.rooms import Rooms
+from stream.relay.viewer import Viewer
+from tests.stream.relay.fakes import PATCH_RGB, FakeFilter, run, until
+from tests.stream.relay.peers import Publisher, Seen, Watcher
+
+LOOPBACK = MediaOptions(loopback=True)
+
+
+def check_frames(seen: list[Seen]) -> None:
+    """In order, each once, at the publisher's own time, in the right colour."""
+    numbers = [one.number for one in seen]
+    assert numbers == sorted(set(numbers))
+    assert len({one.pts - 3000 * one.number for one in seen}) == 1
+    # Two codecs, one after the other, lie between.
+    assert np.abs(np.mean([one.patch_rgb for one in seen], axis=0) - PATCH_RGB).max() < 4.0
+    assert {one.size for one in seen} == {(320, 240)}
+
+
+@pytest.mark.parametrize("codec", ["vp8", "h264"])
+def test_one_publisher_and_three_viewers(codec: str) -> None:
+    async def main() -> None:
+        rooms = Rooms(LOOPBACK, FakeFilter)
+        publisher = Publisher(codec, sound=True)
+        await publisher.publish(rooms)
+        await until(lambda: len(publisher.receiver.seen) > 5)
+        watchers = [Watcher(sound=True) for _ in range(3)]
+        for watcher in watchers:
+            await watcher.watch(rooms)
+        await until(lambda: all(len(watcher.seen) > 45 for watcher in watchers))
+        (stream,) = rooms.snapshot().streams
+        assert (stream.codec, stream.viewers, stream.flushes) == (codec, 3, 0)
+        # Encoded once for all of them, with a key frame for each that joined at most.
+        assert [thread.name for thread in threading.enumerate()].count("video-encoder") == 1
+        assert stream.keyframes <= 5
+        assert stream.frames["encoded"] <= stream.frames["decoded"]
+        assert max(stream.queue_age_ms.values()) < 500.0
+        for seen in (publisher.receiver.seen, *(watcher.seen for watcher in watchers)):
+            check_frames(seen)
+        for watcher in watchers:
+            times = [pts for pts, _ in watcher.receiver.sounds]
+            assert len(times) > 20
+            assert {after - before for before, after in itertools.pairwise(times)} == {960}
+        await rooms.close()
+        await until(lambda: all(watcher.peer.connectionState == "closed" for watcher in watchers))
+        for peer in (publisher, *watchers):
+            await peer.close()
+
+    run(main)
+
+
+def test_a_viewer_who_joins_late_gets_a_key_frame_made_for_it_and_another_when_it_asks() -> None:
+    async def main() -> None:
+        rooms = Rooms(LOOPBACK, FakeFilter)
+        publisher, watcher = Publisher("h264"), Watcher()
+        await publisher.publish(rooms)
+        await until(lambda: len(publisher.receiver.seen) > 30)
+        answer = await watcher.watch(rooms)
+        await until(lambda: bool(watcher.seen))
+        track = rooms._sessions[answer.session].video
+        # The publisher's own key frames come each second and do not count: ours are made when asked for.
+        assert track.first_packet_s - track.started_s < 0.8
+        assert rooms.snapshot().streams[0].keyframes == 2
+        receiver = watcher.peer.getTransceivers()[0].receiver
+        await until(lambda: bool(receiver.getSynchronizationSources()))
+        await receiver._send_rtcp_pli(receiver.getSynchronizationSources()[0].source)
+        await until(lambda: rooms.snapshot().streams[0].keyframes == 3)
+        # What aiortc estimates of its way (REMB) has come too.
+        publication = rooms._publications["one"]
+        await until(lambda: any(isinstance(way, Viewer) for way in publication.plain.rate._ways))
+        await rooms.close()
+        await publisher.close()
+        await watcher.close()
+
+    run(main)
+
+
+def test_a_strict_whip_client_gets_nothing_back_and_costs_nothing_while_nobody_watches() -> None:
+    async def main() -> None:
+        made: list[FakeFilter] = []
+
+        def make(on_frame: object) -> FakeFilter:
+            made.append(FakeFilter(on_frame))
+            return made[-1]
+
+        rooms = Rooms(LOOPBACK, make)
+        publisher, watcher = Publisher("vp8", returns=False), Watcher()
+        answer = await publisher.publish(rooms)
+        assert "a=recvonly" in answer.sdp
+        await until(lambda: rooms.snapshot().streams[0].frames.get("unwatched", 0) > 10)
+        assert not made
+        await watcher.watch(rooms)
+        await until(lambda: len(watcher.seen) > 10)
+        assert len(made) == 1
+        assert not publisher.receiver.seen
+        check_frames(watcher.seen)
+        await watcher.close()
+        await until(lambda: rooms.snapshot().viewers == 0)
+        worked = made[0].stats().frames_in
+        unwatched = rooms.snapshot().streams[0].frames["unwatched"]
+        await until(lambda: rooms.snapshot().streams[0].frames["unwatched"] > unwatched + 5)
+        assert made[0].stats().frames_in == worked
+        await rooms.close()
+        assert made[0].closed
+        await publisher.close()
+
+    run(main)
+
+
+def test_the_page_is_told_and_obeyed_and_viewers_keep_the_plain_picture() -> None:
+    async def main() -> None:
+        rooms = Rooms(LOOPBACK, FakeFilter)
+        publisher, watcher = Publisher("h264", control=True), Watcher()
+        await publisher.publish(rooms)
+        await until(lambda: bool(publisher.said("hello")))
+        assert publisher.said("hello")[0]["watch"] == "/watch/one"
+        await watcher.watch(rooms)
+        await until(lambda: len(watcher.seen) > 5 and len(publisher.receiver.seen) > 5)
+        assert publisher.channel is not None
+        publisher.channel.send('{"type":"set","view":"split"}')
+        # The fake filter shows other views upside down, where no number is at the top.
+        await until(lambda: publisher.receiver.seen[-1].number == 0)
+        before = len(watcher.seen)
+        await until(lambda: len(watcher.seen) > before + 10)
+        assert publisher.receiver.seen[-1].number == 0
+        publisher.channel.send('{"type":"set","view":"plain"}')
+        await until(lambda: publisher.receiver.seen[-1].number > 0)
+        check_frames(watcher.seen)
+        times = [one.pts for one in publisher.receiver.seen]
+        assert times == sorted(set(times))
+        publisher.channel.send('{"type":"set","view":"sideways"}')
+        await until(lambda: bool(publisher.said("error")))
+        assert [message["view"] for message in publisher.said("settings")] == ["split", "plain"]
+        await until(lambda: bool(publisher.said("stats")))
+        stats = publisher.said("stats")[-1]
+        assert {"fps", "delay_p95_ms", "dropped", "level_name", "viewers", "bitrate_kbps"} <= set(stats)
+        await until(lambda: [thread.name for thread in threading.enumerate()].count("video-encoder") == 1)
+        await rooms.close()
+        await publisher.close()
+        await watcher.close()
+
+    run(main)
+
+
+def test_a_page_can_tell_which_frame_came_back() -> None:
+    """RTP time of a returned frame = RTP time it was sent with + rtp_offset, modulo 2^32."""
+
+    async def main() -> None:
+        rooms = Rooms(LOOPBACK, FakeFilter)
+        publisher = Publisher("vp8", control=True)
+        await publisher.publish(rooms)
+        await until(lambda: any(one["rtp_offset"] is not None for one in publisher.said("stats")))
+        offset = next(one["rtp_offset"] for one in publisher.said("stats") if one["rtp_offset"] is not None)
+        (transceiver,) = (one for one in publisher.peer.getTransceivers() if one.kind == "video")
+        sent_origin = rtp_time_sent(transceiver.sender) - 3000 * (len(publisher.track.times) - 1)
+        received_origin = rtp_origin_in(transceiver.receiver)
+        assert received_origin is not None
+        seen = publisher.receiver.seen[-1]
+        assert (sent_origin + 3000 * seen.number + offset - received_origin - seen.pts) % 2**32 == 0
+        await rooms.close()
+        await publisher.close()
+
+    run(main)
+
+
+def test_sound_is_delayed_as_long_as_the_picture() -> None:
+    async def main() -> None:
+        rooms = Rooms(LOOPBACK, partial(FakeFilter, work_s=0.03))
+        publisher, watcher = Publisher("vp8", sound=True), Watcher(sound=True)
+        await publisher.publish(rooms)
+        await watcher.watch(rooms)
+
+        def in_step() -> bool:
+            (stream,) = rooms.snapshot().streams
+            return (
+                stream.audio_delay_ms > 25.0 and abs(stream.audio_delay_ms - stream.stats.delay_p50_ms) < 15.0
+            )
+
+        await until(in_step, 15.0)
+        sounds = watcher.receiver.sounds
+        assert len(sounds) > 10
+        times = [pts for pts, _ in sounds]
+        assert {after - before for before, after in itertools.pairwise(times)} == {960}
+        await rooms.close()
+        await publisher.close()
+        await watcher.close()
+
+    run(main)
+
+
+def test_three_times_the_load_does_not_make_it_late() -> None:
+    async def main() -> None:
+        rooms = Rooms(LOOPBACK, partial(FakeFilter, work_s=0.1))
+        publisher = Publisher("h264")
+        await publisher.publish(rooms)
+        await until(lambda: len(publisher.receiver.seen) >= 36, 15.0)
+        seen, sent = publisher.receiver.seen, publisher.track.times
+        late_s = [one.at_s - sent[one.number] for one in seen[4:]]
+        first, second = np.median(late_s[:16]), np.median(late_s[16:])
+        # A frame waits for the one before it, and is worked on: twice 0.1 s, and the way there and back.
+        assert second < 0.2 + 0.25
+        assert second < first + 0.1
+        (stream,) = rooms.snapshot().streams
+        assert stream.frames["overtaken"] > stream.frames["retouched"]
+        assert stream.frames["not_encoded"] == 0
+        assert stream.stats.dropped >= stream.frames["overtaken"]
+        check_frames(seen)
+        await rooms.close()
+        await publisher.close()
+
+    run(main)
+
+
+def test_frames_that_are_too_large_are_not_decoded_and_the_page_is_told() -> None:
+    async def main() -> None:
+        rooms = Rooms(MediaOptions(loopback=True, max_width=160, max_height=120), FakeFilter)
+        publisher = Publisher("vp8", control=True)
+        await publisher.publish(rooms)
+        await until(lambda: bool(publisher.said("error")))
+        assert "320x240" in publisher.said("error")[0]["message"]
+        frames = rooms.snapshot().streams[0].frames
+        assert frames["too_large"] > 5
+        assert frames.get("decoded", 0) == 0
+        await rooms.close()
+        await publisher.close()
+
+    run(main)
+
+
+def test_frames_that_come_too_fast_are_thinned() -> None:
+    async def main() -> None:
+        rooms = Rooms(MediaOptions(loopback=True, fps=10.0), FakeFilter)
+        publisher = Publisher("vp8")
+        await publisher.publish(rooms)
+        await until(lambda: len(publisher.receiver.seen) > 12)
+        frames = rooms.snapshot().streams[0].frames
+        assert frames["too_fast"] == pytest.approx(2 / 3 * frames["decoded"], rel=0.15)
+        await rooms.close()
+        await publisher.close()
+
+    run(main)
