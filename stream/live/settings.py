@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -30,7 +29,7 @@ class Settings:
         for name in ("strength", "split_at"):
             value = getattr(self, name)
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not math.isfinite(value) or not 0.0 <= value <= 1.0:
+            if not number or not 0.0 <= value <= 1.0:
                 raise OptionError(f"{name} must be a number from 0 to 1, not {value!r}")
         for name in ("effect", "frozen"):
             if not isinstance(getattr(self, name), bool):
@@ -38,7 +37,7 @@ class Settings:
         if self.view not in VIEWS:
             raise OptionError(f"view must be one of {', '.join(VIEWS)}, not {self.view!r}")
 
-    def changed(self, **wanted: Any) -> Self:
+    def changed(self, /, **wanted: Any) -> Self:
         """These settings with some of them changed; raises OptionError for a name or value that is wrong."""
         names = {field.name for field in fields(self)}
         if unknown := sorted(set(wanted) - names):

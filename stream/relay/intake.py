@@ -20,7 +20,7 @@ from stream.relay.options import MediaOptions
 from stream.relay.sniff import sniff
 
 VIDEO_PACKETS = 512
-MOST_WAITING = 8
+MOST_WAITING, MOST_WAITING_MS = 60, 250.0
 HOLE_S = 0.3
 KEYFRAME_WAIT_S = 2.0
 ASK_EVERY_S = 0.5
@@ -143,9 +143,10 @@ class VideoIntake(queue.Queue[Any]):
 
     def oldest_ms(self) -> float:
         """How long the oldest picture has waited for the decoder."""
-        if self.empty() or not self._arrivals:
+        waiting, arrivals = self.qsize(), list(self._arrivals.values())
+        if not waiting or not arrivals:
             return 0.0
-        return (time.monotonic_ns() - list(self._arrivals.values())[-self.qsize() :][0]) / 1e6
+        return (time.monotonic_ns() - arrivals[-min(waiting, len(arrivals))]) / 1e6
 
     def _note_arrival(self, pts: int) -> None:
         self._arrivals[pts] = time.monotonic_ns()
@@ -161,7 +162,7 @@ class VideoIntake(queue.Queue[Any]):
         if self._barred:
             self.too_large += 1
             return False
-        if self.qsize() >= MOST_WAITING and self._waiting_since_s is None:
+        if self._waiting_since_s is None and self._is_behind():
             self._waiting_since_s = now_s
         if self._waiting_since_s is None or self._may_go_on(seen.keyframe, now_s):
             self._waiting_since_s = None
@@ -169,10 +170,14 @@ class VideoIntake(queue.Queue[Any]):
         self.skipped += 1
         return False
 
+    def _is_behind(self) -> bool:
+        """Whether the decoder does not keep up; a burst that it soon gets through does not count."""
+        return self.qsize() >= MOST_WAITING or self.oldest_ms() > MOST_WAITING_MS
+
     def _may_go_on(self, keyframe: bool, now_s: float) -> bool:
         """Whether decoding can begin again. Streams without key frames begin again anywhere, in the end."""
         assert self._waiting_since_s is not None
-        if self.qsize() < MOST_WAITING and (keyframe or now_s - self._waiting_since_s > KEYFRAME_WAIT_S):
+        if not self._is_behind() and (keyframe or now_s - self._waiting_since_s > KEYFRAME_WAIT_S):
             return True
         if now_s - self._asked_s > ASK_EVERY_S:
             self._asked_s = now_s

@@ -30,6 +30,8 @@ def test_every_view_is_taken(view: str) -> None:
         ({"effect": 1}, "effect must be true or false"),
         ({"frozen": None}, "frozen must be true or false"),
         ({"view": "side"}, "view must be one of plain, split, map, not 'side'"),
+        ({"strength": 10**400}, "strength must be"),
+        ({"self": 1}, "there is no setting 'self'"),
         ({"view": []}, "view must be one of"),
         ({"blur": 1.0}, "there is no setting 'blur'; choose from effect, frozen, split_at, strength, view"),
     ],

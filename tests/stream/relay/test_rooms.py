@@ -142,7 +142,8 @@ def test_the_page_is_told_and_obeyed_and_viewers_keep_the_plain_picture() -> Non
         times = [one.pts for one in publisher.receiver.seen]
         assert times == sorted(set(times))
         publisher.channel.send('{"type":"set","view":"sideways"}')
-        await until(lambda: bool(publisher.said("error")))
+        publisher.channel.send('{"type":"set","self":1}')
+        await until(lambda: len(publisher.said("error")) == 2)
         assert [message["view"] for message in publisher.said("settings")] == ["split", "plain"]
         await until(lambda: bool(publisher.said("stats")))
         stats = publisher.said("stats")[-1]
