@@ -93,10 +93,15 @@ def main(options: argparse.Namespace) -> int:
 
 def line(run: dict[str, Any]) -> str:
     """One run in a line."""
-    return (
+    said = (
         f"{run['server']:5} {run['size']:>9} {run['codec']}: {run['fps']:.1f} fps, glass to glass p50 "
         f"{run['p50_ms']:.0f} p95 {run['p95_ms']:.0f} ms, grew {run['growth_ms_per_min']:+.1f} ms/min"
-        + (f", filter p95 {run['filter_p95_ms']:.0f} ms" if "filter_p95_ms" in run else "")
+    )
+    if run["server"] == "echo":
+        return said
+    return (
+        f"{said}, relay's part p95 {run['filter_p95_ms']:.0f} ms, level {run['level']:.0f}, "
+        f"{run['dropped']:.0f} of {run['frames_in']:.0f} dropped"
     )
 
 

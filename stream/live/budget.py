@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FULL_LOAD = 0.92
+# Retouched at two thirds of the rate is better than at the full rate not retouched at all.
+LAST_LOAD = 1.5
 ROOM_TO_CLIMB = 0.75
 NOTICE_S = 0.2
 NOTICE_FRAMES = 3
@@ -34,6 +36,7 @@ LADDER = (
     Effort("faces found on every 2nd frame", find_every=2),
     Effort("network on every 2nd frame", find_every=2, step_every=2),
     Effort("network on every 3rd frame", find_every=3, step_every=3),
+    Effort("network on every 6th frame", find_every=3, step_every=6),
     Effort("pass-through", retouch=False),
 )
 
@@ -88,10 +91,10 @@ class Governor:
         if self._since_climb_s > 2.0 * self._patience_s:
             self._patience_s = CLIMB_AFTER_S
         # What frames took would depend on how many of the dear ones fell into the last tenths of a second.
-        if self._expected(self.level, interval_s) > FULL_LOAD:
-            self._go_down(interval_s)
-        else:
+        if self._bears(self.level, interval_s):
             self._go_up(interval_s, passed_s)
+        else:
+            self._go_down(interval_s)
 
     def _learn(self, cost: Cost) -> None:
         self._find_ms = _blend(self._find_ms, cost.find)
@@ -107,6 +110,11 @@ class Governor:
         ms = self._find_ms / effort.find_every + self._step_ms / effort.step_every + self._rest_ms
         return ms / 1e3 / interval_s
 
+    def _bears(self, level: int, interval_s: float) -> bool:
+        """Whether the stream can stay on that level."""
+        last = not LADDER[min(level + 1, len(LADDER) - 1)].retouch
+        return self._expected(level, interval_s) <= (LAST_LOAD if last else FULL_LOAD)
+
     def _go_down(self, interval_s: float) -> None:
         self._calm_s = 0.0
         if self.level == len(LADDER) - 1:
@@ -114,7 +122,7 @@ class Governor:
         if self._since_climb_s < self._patience_s:
             self._patience_s = min(2.0 * self._patience_s, CLIMB_AFTER_MOST_S)
         below = range(self.level + 1, len(LADDER))
-        self.level = next(level for level in below if self._expected(level, interval_s) <= FULL_LOAD)
+        self.level = next(level for level in below if self._bears(level, interval_s))
 
     def _go_up(self, interval_s: float, passed_s: float) -> None:
         fits = self.level > 0 and self._expected(self.level - 1, interval_s) <= ROOM_TO_CLIMB

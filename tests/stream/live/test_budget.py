@@ -50,7 +50,8 @@ def test_a_slow_start_is_no_overload() -> None:
 
 
 @pytest.mark.parametrize(
-    ("find", "step", "level"), [(12.0, 17.0, 1), (4.0, 40.0, 2), (4.0, 75.0, 3), (4.0, 300.0, LAST)]
+    ("find", "step", "level"),
+    [(12.0, 17.0, 1), (4.0, 40.0, 2), (4.0, 75.0, 3), (4.0, 240.0, 4), (4.0, 400.0, LAST)],
 )
 def test_overload_is_answered_within_half_a_second_by_the_step_that_fits(
     find: float, step: float, level: int
@@ -80,7 +81,7 @@ def test_it_climbs_again_slowly_when_the_load_is_gone() -> None:
 
 def test_passing_frames_is_left_for_a_look_and_taken_up_again_ever_more_rarely() -> None:
     stream = Stream()
-    stream.run(120.0, find=4.0, step=300.0)
+    stream.run(120.0, find=4.0, step=400.0)
     tries = [
         when for (when, at), (_, before) in zip(stream.levels[1:], stream.levels, strict=False) if at < before
     ]
