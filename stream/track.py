@@ -25,6 +25,8 @@ LOOK_FOR_LARGER_S = 1.0
 LARGER = 1.5
 SAME_FACE_IOU = 0.3
 JUMP_FACE_PX = 90.0
+# Frames after a glide for which another one is prepared: to keep the picture costs a third of the mesh.
+GLIDES_KEPT = 10
 
 Box = npt.NDArray[np.float32]
 
@@ -116,6 +118,7 @@ class Tracker:
         """Forget every face (a cut, a gap in time). Ids go on counting."""
         self.tracks: list[Track] = []
         self.looked = False
+        self._glides_due = 0
         self._opening = True
         self._since_look_s = 0.0
         self._since_face_s = 0.0
@@ -129,7 +132,8 @@ class Tracker:
 
     def update(self, frame_rgb_u8: npt.NDArray[np.uint8], dt_s: float, *, find: bool = True) -> list[Track]:
         """The faces of this frame, oldest id first. dt_s > 0: seconds since the previous frame. find: False
-        carries them on by optical flow; only where there are none to carry on the face models look."""
+        carries them on by optical flow (the first time it can only hold them), and the face models look only
+        where there are none to carry on."""
         self.looked = find or not self.tracks or any(not t.seen for t in self.tracks)
         if self.looked:
             self._find(frame_rgb_u8, dt_s)
@@ -137,9 +141,11 @@ class Tracker:
             self._since_look_s += dt_s
             for track in self.tracks:
                 track.glide(frame_rgb_u8, dt_s)
-        for track in self.tracks:
-            if track.seen:
-                track.remember(frame_rgb_u8)
+        self._glides_due = GLIDES_KEPT if not find else max(0, self._glides_due - 1)
+        if self._glides_due:
+            for track in self.tracks:
+                if track.seen:
+                    track.remember(frame_rgb_u8)
         return self.tracks
 
     def _find(self, frame_rgb_u8: npt.NDArray[np.uint8], dt_s: float) -> None:

@@ -1,9 +1,11 @@
 """stream.track: who is who, from frame to frame."""
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from stream.track import FADE_IN_S, FADE_OUT_S, LOOK_FOR_LARGER_S, LOOK_FOR_MORE_S, Tracker, overlap
+from stream.track import FADE_IN_S, FADE_OUT_S, LOOK_FOR_LARGER_S, LOOK_FOR_MORE_S, Track, Tracker, overlap
 from tests.stream.fakes import FakeFinder, face_at, noise_frame
 
 DT_S = 1 / 30
@@ -184,3 +186,33 @@ def test_a_face_that_left_the_picture_is_let_go() -> None:
         finder.faces = [face_at(x, 180)]
         tracks = run(tracker, 1)
     assert tracks == []
+
+
+def test_a_glide_is_prepared_only_for_those_who_glide() -> None:
+    finder = FakeFinder(face_at(320.0, 240.0, 0.5))
+    tracker = Tracker(finder, 1)
+    before, now = shifted_frames(6, 0)
+
+    def update(frame: npt.NDArray[np.uint8], find: bool) -> Track:
+        (track,) = tracker.update(frame, DT_S, find=find)
+        track.align()
+        return track
+
+    update(before, True)
+    track = update(now, True)
+    assert track._glide(now, track.landmarks_px[:50]) is None
+    held = track.landmarks_px.copy()
+    update(before, False)
+    assert not tracker.looked
+    assert (track.landmarks_px == held).all()
+    update(now, False)
+    assert np.abs(track.landmarks_px - held - [6.0, 0.0]).max() < 0.5
+
+
+def shifted_frames(dx: int, dy: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Two frames of the same soft blotches, the second shifted by whole pixels."""
+    noise = np.random.default_rng(3).normal(0.0, 1.0, (480, 640)).astype(np.float32)
+    soft = cv2.GaussianBlur(noise, (0, 0), 5.0)
+    gray = np.clip(128.0 + 500.0 * soft, 0, 255).astype(np.uint8)
+    frame = np.repeat(gray[:, :, None], 3, axis=2)
+    return frame, np.roll(frame, (dy, dx), (0, 1))
