@@ -20,8 +20,8 @@ LEAST_POINTS = 12
 
 @dataclass(frozen=True)
 class _Patch:
-    """gray uint8 [h, w]: the green of a window of the frame (x0, y0, x1, y1, the last two exclusive), made small. to_patch
-    float64 [2, 3] takes frame pixels to its own."""
+    """gray uint8 [h, w]: the green of a window of the frame (x0, y0, x1, y1, the last two exclusive), made
+    small. to_patch float64 [2, 3] takes frame pixels to its own."""
 
     window: tuple[int, int, int, int]
     gray: npt.NDArray[np.uint8]
