@@ -78,11 +78,15 @@ class Broadcast:
             raise self.receiver.error
         if self._filter.error is not None:
             raise self._filter.error
+        if self.sender is not None and self.sender.error is not None:
+            raise self.sender.error
         return report
 
     def _over(self, began_s: float) -> bool:
         late = self.job.duration_s is not None and time.monotonic() - began_s >= self.job.duration_s
-        return late or self.receiver.ended.is_set() or self.stopped.is_set() or self._filter.error is not None
+        refused = self.sender is not None and self.sender.error is not None
+        broken = refused or self._filter.error is not None
+        return late or broken or self.receiver.ended.is_set() or self.stopped.is_set()
 
     def _let_out(self) -> None:
         """Wait until the filter has given out the last frame it took."""

@@ -21,21 +21,24 @@ from stream.broadcast.urls import muxer_for, options_for
 
 OPEN_S = 10.0
 GRACE_S = 3.0
+OPENED = "open"
+CLOSED = "it was closed"
 FAILED = 1
 AT_ONCE = {"flush_packets": "1"}
 PROBE = {"fpsprobesize": "0", "analyzeduration": "500000"}
 
 
 def start_outlet() -> subprocess.Popen[bytes]:
-    """The process, which waits for the address and packets in its `stdin`, and says in `stderr` why it
-    ends."""
+    """The process, which waits for the address and packets in its `stdin`, and says in `stderr` that
+    it is connected, and why it ends."""
     return subprocess.Popen(
         [sys.executable, "-m", "stream.broadcast.outlet"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 
-def reason_of(outlet: subprocess.Popen[bytes]) -> str:
-    """Why an outlet ended; its input is closed, and it is ended if it does not by itself."""
+def end_of(outlet: subprocess.Popen[bytes]) -> tuple[bool, str]:
+    """Whether an outlet ever had its connection, and why it ended; its input is closed, and it is ended if it
+    does not by itself."""
     assert outlet.stdin is not None
     assert outlet.stderr is not None
     with contextlib.suppress(OSError):
@@ -47,7 +50,7 @@ def reason_of(outlet: subprocess.Popen[bytes]) -> str:
         outlet.wait()
     with outlet.stderr:
         lines = outlet.stderr.read().decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else "it was closed"
+    return OPENED in lines, lines[-1] if lines and lines[-1] != OPENED else CLOSED
 
 
 def send(packets: IO[bytes] | FileIO) -> None:
@@ -57,11 +60,15 @@ def send(packets: IO[bytes] | FileIO) -> None:
         options = options_for(url) | AT_ONCE
         timeout: Any = (OPEN_S, OPEN_S)
         with av.open(url, "w", format=muxer_for(url), options=options, timeout=timeout) as out:
-            streams = {s.index: out.add_stream_from_template(s) for s in came.streams}
+            out_streams = {s.index: out.add_stream_from_template(s) for s in came.streams}
+            told = False
             for packet in came.demux():
                 if packet.dts is not None:
-                    packet.stream = streams[packet.stream.index]
+                    packet.stream = out_streams[packet.stream.index]
                     out.mux(packet)
+                    if not told:
+                        print(OPENED, file=sys.stderr, flush=True)
+                        told = True
 
 
 def main() -> int:

@@ -15,10 +15,11 @@ import av.error
 import numpy as np
 
 from stream.broadcast.backoff import Backoff
-from stream.broadcast.outlet import AT_ONCE, reason_of, start_outlet
+from stream.broadcast.outlet import AT_ONCE, CLOSED, end_of, start_outlet
 from stream.broadcast.urls import without_secrets
 from stream.frame import RgbImage
 from stream.live.slot import Newest
+from stream.output import OutputError
 
 HOLD_S = 0.5
 HELD_WELL_S = 5.0
@@ -58,8 +59,8 @@ class Outgoing:
 class Sender:
     """One live output, in a thread of its own: put pictures into `pictures`, sound through `sound`.
 
-    After `finish` what has come is sent and the thread ends. sent: pictures so far. reconnections: how often
-    it was lost.
+    After `finish` what has come is sent and the thread ends. sent: pictures, once a connection has ended.
+    reconnections: how often it was lost. error: why nothing could be sent, where there never was one.
     """
 
     def __init__(
@@ -72,6 +73,8 @@ class Sender:
         self._sound: deque[tuple[Any, float]] = deque(maxlen=round(AUDIO_KEPT_S * AUDIO_RATE / 1024))
         self._finishing = threading.Event()
         self._last: Shown | None = None
+        self._ever_opened = False
+        self.error: OutputError | None = None
         self._thread = threading.Thread(target=self._run, name="send", daemon=True)
         self._thread.start()
 
@@ -91,11 +94,19 @@ class Sender:
             try:
                 with session:
                     self._send(session, backoff)
-                reason_of(session.outlet)
-                return
+                lost = False
             except (av.error.FFmpegError, OSError, ValueError):
-                reason = reason_of(session.outlet)
-            if self._over():
+                lost = True
+            opened, reason = end_of(session.outlet)
+            self._ever_opened = self._ever_opened or opened
+            if opened:
+                self.sent += session.written
+            if not self._ever_opened and (lost or reason != CLOSED):
+                self.error = OutputError(
+                    f"{self._label} cannot be opened ({reason}); check the address and that it is listening"
+                )
+                return
+            if not lost or self._over():
                 return
             self.reconnections += 1
             self._say(f"{self._label} takes nothing ({reason}); trying again in {backoff.next_s:g} s")
@@ -119,7 +130,7 @@ class Sender:
             session.video(shown)
             while self._sound:
                 session.audio(*self._sound.popleft())
-            self.sent += 1
+            session.written += 1
             if time.monotonic() - began_s > HELD_WELL_S:
                 backoff.reset()
 
@@ -131,6 +142,7 @@ class _Session:
         self._outgoing = outgoing
         self._began_s: float | None = None
         self._last_tick = -1
+        self.written = 0
         self._resampler: Any = None
         self.outlet = start_outlet()
 

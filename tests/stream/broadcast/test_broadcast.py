@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from stream.broadcast.broadcast import Broadcast, BroadcastJob, report_lines
-from stream.broadcast.outlet import reason_of, start_outlet
+from stream.broadcast.outlet import end_of, start_outlet
 from stream.broadcast.receiver import Arrived, Receiver
 from stream.broadcast.sender import Outgoing, Sender, Shown
 from stream.cli import main
 from stream.live.settings import Settings
+from stream.output import OutputError
 from stream.retoucher import Retoucher
 from tests.stream.fakes import FakeEngine, FakeFinder, face_at
 
@@ -220,5 +221,20 @@ def test_an_outlet_says_why_it_ended() -> None:
     outlet = start_outlet()
     assert outlet.stdin is not None
     outlet.stdin.write(b"tcp://127.0.0.1:9\nno packets at all")
-    assert reason_of(outlet)
+    opened, reason = end_of(outlet)
+    assert not opened
+    assert reason
     assert outlet.returncode == 1
+
+
+def test_an_output_that_never_takes_anything_is_an_error_and_nothing_counts_as_sent(tmp_path: Path) -> None:
+    url = f"rtmp://127.0.0.1:{free_port()}/live/secret"
+    job = BroadcastJob(str(clip(tmp_path / "in.mp4", 8.0)), url, Settings(), quiet=True)
+    broadcast = Broadcast(job, make_retoucher)
+    with pytest.raises(
+        OutputError, match=r"live/\.\.\. cannot be opened \(Connection refused\); check"
+    ) as caught:
+        broadcast.run()
+    assert "secret" not in str(caught.value)
+    assert broadcast.sender is not None
+    assert broadcast.sender.sent == 0
