@@ -49,6 +49,23 @@ QUALITY = (
     Budget("identity_kept", "moles and freckles kept", ">=", 0.9),
     Budget("flicker", "flicker of out - target over the face", "<=", 0.25, "levels"),
 )
+# Judged by the second generator, and on faces with nothing painted.
+SECOND = (
+    Budget("gain_db", "gain on held-out subjects, second generator", ">=", 8.0, "dB"),
+    Budget("gain_min_db", "gain of the worst clip", ">=", 2.0, "dB"),
+    Budget("removal", "removal inside the imperfections", ">=", 0.85),
+    Budget("drift", "drift on clean skin", "<=", 0.15, "levels"),
+    Budget("flicker", "flicker of out - target over the face", "<=", 0.12, "levels"),
+    Budget("identity_kept", "moles and freckles kept", ">=", 0.97),
+    Budget("soft_iou", "Soft-IoU of the map", ">=", 0.70),
+    Budget("map_ssim", "SSIM of the map", ">=", 0.80),
+    Budget("moved_max_px", "landmarks moved, mean of the worst clip", "<=", 0.3, "px"),
+)
+UNPAINTED = (
+    Budget("false_alarm", "clean skin changed by more than 2 levels, share", "<=", 0.005),
+    Budget("drift", "drift on clean skin", "<=", 0.15, "levels"),
+    Budget("moved_max_px", "landmarks moved, mean of the worst clip", "<=", 0.3, "px"),
+)
 LATENCY = (
     Budget("step_p50_ms", "network step, two threads, p50", "<=", 15.0, "ms"),
     Budget("step_p99_ms", "network step, two threads, p99", "<=", 20.0, "ms"),

@@ -94,8 +94,9 @@ class ClipFigures:
 
     gain_db: mean over frames of PSNR(out, target) - PSNR(raw, target), over the face. removal, drift
     (levels), soft_iou, map_ssim, flicker (levels), e_warp (mean square, RGB in [0, 1]), d_light (L*), d_hue
-    (degrees): see `bench.metrics`. kept of marks: moles and freckles. found: share of the frames where a
-    face was found.
+    (degrees): see `bench.metrics`. false_alarm: share of the clean skin changed by more than two levels.
+    kept of marks: moles and freckles. found: share of the frames where a face was found. moved_px: mean
+    distance of the face mesh's points from where they were in raw, in one frame; nan where nobody looked.
     """
 
     clip: str
@@ -104,6 +105,7 @@ class ClipFigures:
     psnr_db: float
     removal: float
     drift: float
+    false_alarm: float
     soft_iou: float
     map_ssim: float
     flicker: float
@@ -114,6 +116,7 @@ class ClipFigures:
     marks: int
     bytes_outside_head: int
     found: float
+    moved_px: float = math.nan
 
 
 class Ground:
@@ -180,6 +183,7 @@ class ClipJudge:
             psnr_db=_mean([f.psnr_db for f in frames]),
             removal=1.0 - sum(f.out_error for f in frames) / whole if painted and whole else math.nan,
             drift=sum(f.drift for f in frames) / (3 * clean) if clean else math.nan,
+            false_alarm=_mean([f.false_alarm for f in frames]),
             soft_iou=_mean([f.soft_iou for f in frames]) if painted else math.nan,
             map_ssim=_mean([f.map_ssim for f in frames]),
             flicker=self._error.mean_deviation(ground.oval, count),
@@ -204,6 +208,7 @@ class _FrameFigures:
     painted_px: int
     drift: float
     clean_px: int
+    false_alarm: float
     soft_iou: float
     map_ssim: float
     e_warp: float
@@ -225,6 +230,7 @@ def _judge_frame(
         painted_px=int(truth.imperfect.sum()),
         drift=metrics.absolute_error(out, truth.raw, truth.clean),
         clean_px=int(truth.clean.sum()),
+        false_alarm=metrics.changed_share(out, truth.raw, truth.clean, metrics.FALSE_ALARM_LEVELS),
         soft_iou=math.nan if seen_map is None else metrics.soft_iou(seen_map, truth.map, truth.face),
         map_ssim=math.nan if seen_map is None else _ssim_about_face(seen_map, truth),
         e_warp=math.nan if before is None else metrics.warp_error(out, before, truth.flow, truth.face),

@@ -21,6 +21,7 @@ IMPERFECT_FROM = 0.1
 CLEAN_BELOW = 0.01
 EXACT_DB = 99.0
 SURVIVES_FROM = 0.7
+FALSE_ALARM_LEVELS = 2
 _VISIBLE_LEVELS = 4.0
 _LEAST_MARK_PX = 6
 
@@ -52,6 +53,13 @@ def map_ssim(seen: Floats, true: Floats) -> float:
 
     options = {"data_range": 1.0, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     return float(metrics.structural_similarity(true, seen, **options))
+
+
+def changed_share(image: Pixels, other: Pixels, where: Mask, levels: int) -> float:
+    """Share of the pixels of `where` [H, W] that differ by more than `levels` in some channel; nan if it is
+    empty."""
+    seen = cv2.absdiff(image, other)[where]
+    return float((seen.max(axis=1) > levels).mean()) if len(seen) else math.nan
 
 
 def changed_bytes(image: Pixels, other: Pixels, where: Mask) -> int:

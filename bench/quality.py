@@ -7,26 +7,43 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from bench import report, sheet
 from bench.baselines import BASELINES
-from bench.budgets import QUALITY, judge
+from bench.budgets import QUALITY, SECOND, UNPAINTED, Budget, judge
 from bench.clips import DEFAULT_PORTRAITS, HeldoutClips, faces_folder
 from bench.judge import ClipFigures, ClipJudge, Footage, FrameTruth, Ground, truth_of
-from bench.metrics import changed_bytes
+from bench.metrics import Pixels, changed_bytes
 from bench.paths import ClipPath, FramePath, NetworkPath, Retouched, engine_for
 from bench.report import BenchError
 from bench.second.clips import SecondClips
+from stream.engine import Engine
+from stream.face import FaceModels
 from stream.retoucher import Retoucher
 
 OURS = "vretouch"
-GENERATORS: dict[str, Callable[[Path, int, int, bool], Callable[[int], Iterable[Footage]]]] = {
-    "painted": HeldoutClips,
-    "second": SecondClips,
+
+
+class Generator(NamedTuple):
+    """Where clips come from, made of (faces, frames, seed, aligned only), and what they are held against."""
+
+    clips: Callable[[Path, int, int, bool], Callable[[int], Iterable[Footage]]]
+    budgets: tuple[Budget, ...]
+
+
+GENERATORS = {
+    "painted": Generator(HeldoutClips, QUALITY),
+    "second": Generator(SecondClips, SECOND),
+    "unpainted": Generator(partial(SecondClips, painted=False), UNPAINTED),
 }
+Landmarks = Callable[[Pixels], npt.NDArray[np.float32] | None]
 _STRENGTH_0_FRAMES = 3
 _MEANS = tuple(
     f.name
@@ -48,11 +65,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does besides judging: pictures of every n-th clip, word of its progress."""
+    """What a run does besides judging: pictures of every n-th clip, word of its progress, points of the face
+    mesh [468, 2] px of a frame (None: no face) to see whether they move."""
 
     picture_every: int = 1
     pictures: int = 0
     say: Callable[[str], None] = lambda _: None
+    landmarks: Landmarks = lambda _: None
 
 
 def run(footages: Iterable[Footage], path: ClipPath, at_zero: ClipPath | None, plan: Plan) -> Outcome:
@@ -60,7 +79,7 @@ def run(footages: Iterable[Footage], path: ClipPath, at_zero: ClipPath | None, p
     outcome = Outcome()
     for number, footage in enumerate(footages):
         pictured = number % plan.picture_every == 0 and len(outcome.rows) < plan.pictures
-        figures, row = _judge_clip(footage, path)
+        figures, row = _judge_clip(footage, path, plan.landmarks)
         for method, of_clip in figures.items():
             outcome.clips.setdefault(method, []).append(of_clip)
         if pictured:
@@ -75,7 +94,9 @@ def run(footages: Iterable[Footage], path: ClipPath, at_zero: ClipPath | None, p
     return outcome
 
 
-def _judge_clip(footage: Footage, path: ClipPath) -> tuple[dict[str, ClipFigures], sheet.Row]:
+def _judge_clip(
+    footage: Footage, path: ClipPath, landmarks: Landmarks
+) -> tuple[dict[str, ClipFigures], sheet.Row]:
     ground = Ground(footage)
     judges = {method: ClipJudge(footage) for method in (*BASELINES, OURS)}
     path.begin()
@@ -91,7 +112,16 @@ def _judge_clip(footage: Footage, path: ClipPath) -> tuple[dict[str, ClipFigures
             shown = truth, ours
     figures = {method: each.result(ground) for method, each in judges.items()}
     assert shown is not None
+    moved = moved_px(landmarks(shown[0].raw), landmarks(shown[1].out_u8))
+    figures[OURS] = replace(figures[OURS], moved_px=moved)
     return figures, _row(*shown, figures[OURS])
+
+
+def moved_px(before: npt.NDArray[np.float32] | None, after: npt.NDArray[np.float32] | None) -> float:
+    """Mean distance of points [n, 2] from where they were; nan where there are none."""
+    if before is None or after is None:
+        return math.nan
+    return float(np.linalg.norm(after - before, axis=1).mean())
 
 
 def _row(truth: FrameTruth, ours: Retouched, figures: ClipFigures) -> sheet.Row:
@@ -122,6 +152,8 @@ def summary(clips: Sequence[ClipFigures]) -> dict[str, float]:
     gains = [clip.gain_db for clip in clips if not math.isnan(clip.gain_db)]
     marks = sum(clip.marks for clip in clips)
     result["gain_min_db"] = min(gains, default=math.nan)
+    moved = [clip.moved_px for clip in clips if not math.isnan(clip.moved_px)]
+    result["moved_max_px"] = max(moved, default=math.nan)
     result["identity_kept"] = sum(clip.kept for clip in clips) / marks if marks else math.nan
     result["marks"] = float(marks)
     result["bytes_outside_head"] = float(sum(clip.bytes_outside_head for clip in clips))
@@ -129,7 +161,7 @@ def summary(clips: Sequence[ClipFigures]) -> dict[str, float]:
 
 
 def by_tone(clips: Sequence[ClipFigures]) -> dict[str, dict[str, float]]:
-    """Figures by Monk group: how many clips, gain, removal, shift of untouched skin in L* and hue."""
+    """Figures by Monk group: how many clips, and the means of `_TONE_FIGURES`."""
     groups: dict[str, dict[str, float]] = {}
     for name, tones in _MONK_GROUPS:
         members = [clip for clip in clips if clip.monk in tones]
@@ -138,19 +170,21 @@ def by_tone(clips: Sequence[ClipFigures]) -> dict[str, dict[str, float]]:
     return groups
 
 
-_TONE_FIGURES = ("gain_db", "removal", "drift", "d_light", "d_hue")
+_TONE_FIGURES = ("gain_db", "removal", "drift", "flicker", "soft_iou", "d_light", "d_hue")
 _SHOWN = (
     ("gain_db", "gain, dB"),
     ("gain_min_db", "gain of the worst clip, dB"),
     ("psnr_db", "PSNR against target, dB"),
     ("removal", "removal"),
     ("drift", "drift, levels"),
+    ("false_alarm", "clean skin changed by more than 2 levels, share"),
     ("soft_iou", "Soft-IoU of the map"),
     ("map_ssim", "SSIM of the map"),
     ("flicker", "flicker, levels"),
     ("e_warp", "E_warp"),
     ("d_light", "dL* of clean skin"),
     ("d_hue", "dhue of clean skin, degrees"),
+    ("moved_max_px", "landmarks moved in the worst clip, px"),
     ("identity_kept", "moles and freckles kept"),
     ("marks", "moles and freckles judged"),
     ("bytes_outside_head", "bytes changed outside the head"),
@@ -158,7 +192,7 @@ _SHOWN = (
 )
 
 
-def tables(outcome: Outcome, figures: dict[str, float | None]) -> str:
+def tables(outcome: Outcome, figures: dict[str, float | None], budgets: tuple[Budget, ...] = QUALITY) -> str:
     """The whole result for people."""
     methods = {name: summary(clips) for name, clips in outcome.clips.items()}
     rows = [(title, *(report.number(m[key]) for m in methods.values())) for key, title in _SHOWN]
@@ -175,15 +209,18 @@ def tables(outcome: Outcome, figures: dict[str, float | None]) -> str:
     return "\n\n".join(
         (
             report.table(("figure", *methods), rows),
-            report.table(("skin tone", "clips", "gain, dB", "removal", "drift", "dL*", "dhue"), tones),
+            report.table(
+                ("skin tone", "clips", "gain, dB", "removal", "drift", "flicker", "Soft-IoU", "dL*", "dhue"),
+                tones,
+            ),
             "The clips with the least gain\n"
             + report.table(("clip", "Monk", "gain, dB", "removal", "drift", "flicker", "found"), worst),
-            report.verdict_table(judge(QUALITY, figures)),
+            report.verdict_table(judge(budgets, figures)),
         )
     )
 
 
-def _worst(clips: Sequence[ClipFigures], count: int = 5) -> list[ClipFigures]:
+def _worst(clips: Sequence[ClipFigures], count: int = 10) -> list[ClipFigures]:
     return sorted((c for c in clips if not math.isnan(c.gain_db)), key=_gain)[:count]
 
 
@@ -201,14 +238,16 @@ def flat_figures(outcome: Outcome) -> dict[str, float | None]:
     return figures
 
 
-def result(outcome: Outcome, settings: dict[str, Any]) -> dict[str, Any]:
+def result(
+    outcome: Outcome, settings: dict[str, Any], budgets: tuple[Budget, ...] = QUALITY
+) -> dict[str, Any]:
     """The whole result for programs."""
     figures = flat_figures(outcome)
     return report.document(
         "quality",
         settings,
         figures,
-        judge(QUALITY, figures),
+        judge(budgets, figures),
         methods={name: summary(clips) for name, clips in outcome.clips.items()},
         by_tone=by_tone(outcome.clips[OURS]),
         clips={name: [asdict(clip) for clip in clips] for name, clips in outcome.clips.items()},
@@ -230,7 +269,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--generator",
         choices=sorted(GENERATORS),
         default="painted",
-        help="painted as training's clips are, or by the second generator, which nothing trains on (painted)",
+        help="painted as training's clips are; second, by a generator that nothing trains on; unpainted, "
+        "faces on which nothing is to be done (painted)",
     )
     parser.add_argument("--preset", default="live")
     parser.add_argument("--engine", default="auto")
@@ -253,26 +293,39 @@ def main(options: argparse.Namespace) -> int:
     engine = engine_for(options.engine, options.preset, options.model)
     folder = faces_folder(options.faces, options.portraits)
     generator = GENERATORS[options.generator]
-    clips = generator(folder, options.frames, options.seed, options.network_only)
-    plan = Plan(
-        max(1, options.clips // options.sheet_clips), options.sheet_clips if options.sheet else 0, _say
-    )
+    clips = generator.clips(folder, options.frames, options.seed, options.network_only)
     began = time.perf_counter()
-    if options.network_only:
-        outcome = run(clips(options.clips), NetworkPath(engine), None, plan)
-    else:
-        with (
-            Retoucher(options.preset, engine) as full,
-            Retoucher(options.preset, engine, strength=0.0) as zero,
-        ):
-            outcome = run(clips(options.clips), FramePath(full), FramePath(zero), plan)
+    with FaceModels() as models:
+        plan = Plan(
+            max(1, options.clips // options.sheet_clips),
+            options.sheet_clips if options.sheet else 0,
+            _say,
+            partial(_mesh, models),
+        )
+        outcome = _run(clips(options.clips), engine, plan, options)
     settings = vars(options) | {"engine": engine.name, "seconds": round(time.perf_counter() - began, 1)}
-    print(tables(outcome, flat_figures(outcome)), file=report.text_stream(options.json))
+    print(tables(outcome, flat_figures(outcome), generator.budgets), file=report.text_stream(options.json))
     if options.sheet:
         sheet.save(outcome.rows, options.sheet)
     if options.json:
-        report.write_json(result(outcome, settings), options.json)
+        report.write_json(result(outcome, settings, generator.budgets), options.json)
     return 0
+
+
+def _run(footages: Iterable[Footage], engine: Engine, plan: Plan, options: argparse.Namespace) -> Outcome:
+    if options.network_only:
+        return run(footages, NetworkPath(engine), None, plan)
+    with (
+        Retoucher(options.preset, engine) as full,
+        Retoucher(options.preset, engine, strength=0.0) as zero,
+    ):
+        return run(footages, FramePath(full), FramePath(zero), plan)
+
+
+def _mesh(models: FaceModels, frame_rgb_u8: Pixels) -> npt.NDArray[np.float32] | None:
+    """The mesh of the first face found, px; None without one."""
+    found = models.detect(frame_rgb_u8)
+    return models.landmarks_px(frame_rgb_u8, found[0].roi) if found else None
 
 
 def _say(text: str) -> None:

@@ -24,6 +24,9 @@ class Config:
         delta: number of reference slots in the ring (paper: 6).
         flow_channels: hidden channels of each level of the flow pyramid S.
         flow_levels: levels of the pyramid; the finest is 1/8 of the face's side.
+        fir: refine the map by the one before (Eq. 3); without, this frame's evidence stands alone.
+        mma: the MMA blocks (Eq. 4-6); without, the features go to the decoder as they are.
+        guided: the refined map masks Q, K and V (Eq. 4); without, every place counts half.
     """
 
     preset: str
@@ -34,6 +37,9 @@ class Config:
     delta: int = 6
     flow_channels: int = 16
     flow_levels: int = 3
+    fir: bool = True
+    mma: bool = True
+    guided: bool = True
 
     @property
     def reference_channels(self) -> int:

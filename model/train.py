@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from model.config import FACE_PX, PRESETS, preset
+from model.config import FACE_PX, PRESETS, Config, preset
 from model.curves import draw_curves
 from model.data.clips import Clip, ClipConfig, ClipSampler
 from model.data.portraits import FacesError
@@ -142,11 +142,13 @@ def to_device(clip: Clip, device: str) -> Clip:
 class Training:
     """A network, its average, its optimiser and its progress, saved and resumed as one."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, config: Config | None = None) -> None:
+        """`config` in place of the one of `options.preset`, for a network without some part."""
         torch.manual_seed(options.seed)
         self.options = options
-        self.network = VRetouchEr(preset(options.preset)).to(options.device)
-        self.averaged = VRetouchEr(preset(options.preset)).to(options.device)
+        config = config or preset(options.preset)
+        self.network = VRetouchEr(config).to(options.device)
+        self.averaged = VRetouchEr(config).to(options.device)
         self.averaged.load_state_dict(self.network.state_dict())
         self.optimiser = Optimiser(self.network, options.rate)
         self.progress = Progress()
@@ -198,9 +200,12 @@ class Training:
         found = load_weights(path)
         if found.config != self.network.config:
             raise WeightsError(f"{path} is of preset {found.config.preset!r}; name it with --preset")
-        weights = found.state_dict()
-        self.network.load_state_dict(weights)
-        self.averaged.load_state_dict(weights)
+        self.take(found)
+
+    def take(self, network: VRetouchEr) -> None:
+        """Begin with the weights of `network`, of the same sizes."""
+        self.network.load_state_dict(network.state_dict())
+        self.averaged.load_state_dict(network.state_dict())
 
     def clip_loss(self, clip: Clip) -> tuple[Tensor, dict[str, float]]:
         """Mean loss over the frames of a clip, run recurrently, and its terms."""

@@ -75,12 +75,18 @@ class VRetouchEr(nn.Module):
         flow = self.spynet(state.patches_prev, patches)  # Eq. 1: O_t
         flow4 = 2 * F.interpolate(flow, scale_factor=2.0, mode="bilinear", align_corners=False)
         seen = state.valid.amax(1).reshape(-1, 1, 1, 1)
-        refined = self.fir(evidence, state.map_prev, flow4, seen)  # Eq. 3: M^_t
+        refined = evidence
+        if self.config.fir:
+            refined = self.fir(evidence, state.map_prev, flow4, seen)  # Eq. 3: M^_t
         map4 = torch.sigmoid(refined)
         map8 = F.max_pool2d(map4, 2)
+        if not self.config.guided:
+            map8 = torch.full_like(map8, 0.5)
         reference = self.references(features, map8)  # Eq. 4: K and V of this frame
         mean = reference_mean(state.references, state.valid, reference)
-        retouched = self.transformer(features, map8, mean)  # Eq. 5-6
+        retouched = features
+        if self.config.mma:
+            retouched = self.transformer(features, map8, mean)  # Eq. 5-6
         residual, mask, full = self.decoder(retouched, skip4, skip2, refined)
         pushed = Pushed(patches, map4, reference)
         return residual, mask, pushed, Trace(evidence, refined, lay_out(full), flow)

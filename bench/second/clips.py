@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -28,7 +28,7 @@ EYES_APART_MM = 63.0
 EYES = ((33, 133), (362, 263))
 # Chance, fewest and most marks.
 CONDITIONS = ((0.4, 3, 12), (0.4, 12, 45), (0.2, 45, 130))
-OWN_RED, OWN_MOST_MM = 2.5, 5.0
+OWN_RED, OWN_DARK, OWN_MOLE, OWN_MOST_MM = 1.6, 3.0, 12.0, 6.0
 CODED = 0.6
 # ITU-R BT.601.
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -57,9 +57,12 @@ class SecondClips:
     """Draws clips of held-out subjects one at a time; the same for the same seed and portraits.
 
     aligned_only: 512 px faces as smoothed alignment leaves them, for the network alone; else 640 px frames.
+    painted: with imperfections; without, raw and target are the same.
     """
 
-    def __init__(self, faces_dir: Path, frames: int, seed: int, aligned_only: bool) -> None:
+    def __init__(
+        self, faces_dir: Path, frames: int, seed: int, aligned_only: bool, painted: bool = True
+    ) -> None:
         rows = json.loads((faces_dir / "index.json").read_text(encoding="utf-8"))
         self._rows = [(k, str(row["file"])) for k, row in enumerate(rows) if row["split"] == "heldout"]
         if not self._rows:
@@ -67,7 +70,7 @@ class SecondClips:
         self._pixels = np.load(faces_dir / "faces.npy", mmap_mode="r")
         self._bits = np.load(faces_dir / "regions.npy", mmap_mode="r")
         self._landmarks = np.load(faces_dir / "landmarks.npy")
-        self._frames, self._seed, self._aligned = frames, seed, aligned_only
+        self._frames, self._seed, self._aligned, self._painted = frames, seed, aligned_only, painted
 
     def __call__(self, count: int) -> Iterator[Footage]:
         """The next `count` clips."""
@@ -78,7 +81,10 @@ class SecondClips:
             mm_px = float(np.linalg.norm(eyes[1] - eyes[0])) / EYES_APART_MM
             face = Face(name, np.array(self._pixels[row]), np.array(self._bits[row]), mm_px)
             rng = np.random.default_rng((self._seed, number))
-            yield film(face, stage(face, rng), self._frames, self._aligned, rng)
+            scene = stage(face, rng)
+            if not self._painted:
+                scene = replace(scene, raw=scene.target)
+            yield film(face, scene, self._frames, self._aligned, rng)
 
 
 def to_lab(rgb: Floats) -> Floats:
@@ -130,24 +136,36 @@ def _lay_marks(
 
 
 def without_own_marks(face: Face) -> Floats:
-    """The portrait with its own compact red marks painted over (Telea), float32 [S, S, 3] RGB in [0, 1]: what
-    is left unlabelled would count as an error either way."""
-    red = to_lab(face.picture.astype(np.float32) / 255.0)[..., 1]
-    fine, wide = (cv2.GaussianBlur(red, (0, 0), mm * face.mm_px) for mm in (0.4, 3.5))
-    inner = cv2.erode(face.bits & SKIN, np.ones((7, 7), np.uint8))
-    spots = ((fine - wide > OWN_RED) & (inner > 0)).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(spots)
-    most = OWN_MOST_MM * face.mm_px
-    chosen = np.zeros(count, np.uint8)
-    for k in range(1, count):
-        width, height, area = (
-            stats[k, cv2.CC_STAT_WIDTH],
-            stats[k, cv2.CC_STAT_HEIGHT],
-            stats[k, cv2.CC_STAT_AREA],
-        )
-        chosen[k] = max(width, height) < most and area > 0.4 * width * height
-    mask = cv2.dilate(chosen[labels], cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
+    """The portrait with its own compact marks painted over (Telea), float32 [S, S, 3] RGB in [0, 1]: what is
+    left unlabelled would count as an error either way. Marks are redder than their surroundings, or darker
+    and yet no mole."""
+    lab = to_lab(face.picture.astype(np.float32) / 255.0)
+    inner = cv2.erode(face.bits & SKIN, np.ones((7, 7), np.uint8)) > 0
+    darker = -_above_surroundings(lab[..., 0], face)
+    redder = _above_surroundings(lab[..., 1], face)
+    mole = cv2.dilate((darker > OWN_MOLE).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    spots = inner & ~mole & ((redder > OWN_RED) | (darker > OWN_DARK))
+    mask = cv2.dilate(_compact(spots, OWN_MOST_MM * face.mm_px), _DISC)
     return np.asarray(cv2.inpaint(face.picture, mask, 3, cv2.INPAINT_TELEA), np.float32) / 255.0
+
+
+_DISC = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
+
+
+def _above_surroundings(channel: Floats, face: Face) -> Floats:
+    """A channel's mean over half a millimetre less its mean over seven, float32 [S, S]."""
+    fine, wide = (cv2.GaussianBlur(channel, (0, 0), mm * face.mm_px) for mm in (0.4, 3.5))
+    return np.asarray(fine - wide, np.float32)
+
+
+def _compact(spots: npt.NDArray[np.bool_], most_px: float) -> Bytes:
+    """Of the connected parts of spots [S, S] those that are small and round, uint8 0 or 1."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(spots.astype(np.uint8))
+    width, height, area = (stats[:, k] for k in (cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT, cv2.CC_STAT_AREA))
+    longest, shortest = np.maximum(width, height), np.minimum(width, height)
+    chosen = (longest < most_px) & (longest < 2 * shortest) & (area > 0.4 * width * height)
+    chosen[0] = False
+    return np.asarray(chosen[labels], np.uint8)
 
 
 def _noise(cell_px: float, rng: np.random.Generator) -> Floats:

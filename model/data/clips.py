@@ -39,7 +39,7 @@ from model.data.stamps import NoiseBank
 
 MAP_FULL = 0.08
 GLASSES_CHANCE = 0.05
-MOST_RED, LEAST_BLUE = 0.76, 0.95
+MOST_RED, LEAST_BLUE, VIVID = 0.76, 0.85, 0.8
 MOTIONS = ("aligned", "frame")
 
 
@@ -187,8 +187,8 @@ class ClipSampler:
         clean = torch.rand(len(faces), generator=gen) < self.config.clean_share
         left = paint_negatives(bits, paintable, light, self.real, self.noise, self.config.negatives, gen)
         layers = self._imperfections(bits, paintable, light, clean, gen)
-        layers.absorb = _as_camera(layers.absorb, gen)
         paint_diffuse(layers, base, bits, self.config.diffuse * ~clean, gen)
+        layers.absorb = _as_camera(layers.absorb, gen)
         cleaned = torch.rand(len(faces), generator=gen) < self.config.own_removed
         target = self._without_own(base, paintable, faces, corner, cleaned)
         # A clean clip has nothing to be taken away: the portrait's own marks are gone from raw as well.
@@ -296,8 +296,8 @@ class ClipSampler:
         self.camera.light(frames, gen)
         self.camera.resolve(frames, gen)
         raw, painted = self._seen(frames[:, :, :3], frames[:, :, 3:], gen)
-        truth = painted.abs().mean(2, keepdim=True).div_(MAP_FULL).clamp_(max=1.0)
         target = painted.add_(raw).clamp_(0.0, 1.0)
+        truth = (raw - target).abs().mean(2, keepdim=True).div_(MAP_FULL).clamp_(max=1.0)
         skin, keep = (seen[:, :, k : k + 1].contiguous() for k in (6, 7))
         return Clip(
             raw,
@@ -333,14 +333,18 @@ def warp(picture: Tensor, grid: Tensor) -> Tensor:
 
 
 def _as_camera(absorb: Tensor, gen: torch.Generator) -> Tensor:
-    """Absorbance [B, 3, h, w] as some camera renders it: they differ most in how much red blood takes.
+    """Absorbance [B, 3, h, w] as some camera renders it: they differ most in how much red blood takes, and
+    one with vivid colours makes it redder without making it darker.
 
     No pigment of skin takes nearly as much red as green: beyond that a mark would look grey or green.
     """
-    spread = torch.tensor([0.20, 0.04, 0.08])
+    spread = torch.tensor([0.20, 0.04, 0.10])
     absorb = absorb * torch.exp(spread * torch.randn(len(absorb), 3, generator=gen)).view(-1, 3, 1, 1)
     red, green, blue = (absorb[:, k : k + 1] for k in range(3))
-    red = torch.where(green > 0.0, torch.minimum(red, MOST_RED * green), red)
+    vivid = VIVID * torch.rand(len(absorb), generator=gen).pow(1.5).view(-1, 1, 1, 1)
+    red = torch.minimum(red, MOST_RED * green)
+    red = red - vivid * (green - red)
+    red = torch.where(green > 0.0, red, absorb[:, :1])
     blue = torch.where(green > 0.0, torch.maximum(blue, LEAST_BLUE * green), blue)
     return torch.cat([red, green, blue], 1)
 

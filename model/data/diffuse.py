@@ -30,12 +30,12 @@ MOLE_RED, MOLE_GREEN = 0.11, 0.27
 # What, how often, absorbance of green (low, high), pigment, regions.
 # All are strong enough to be told from the face's own colour: what nobody can see cannot be learnt, and
 # taking it away would change the tone.
-REDNESS = ("redness", 0.06, (0.09, 0.20), HAEMOGLOBIN, CHEEKS | NOSE | JAW)
+REDNESS = ("redness", 0.09, (0.09, 0.24), HAEMOGLOBIN, CHEEKS | NOSE | JAW)
 BLOTCHES = ("blotches", 0.14, (0.09, 0.22), HAEMOGLOBIN, FOREHEAD | CHEEKS | JAW | NOSE | LIP)
 PIGMENT = ("pigment", 0.03, (0.08, 0.14), MELANIN, FOREHEAD | CHEEKS | LIP)
 RASH = ("rash", 0.04, (0.09, 0.20), HAEMOGLOBIN, JAW)
 SHADOW = ("shadow", 0.15, (0.10, 0.22), VENOUS, UNDER_EYE)
-SHINE_CHANCE = 0.07
+SHINE_CHANCE = 0.10
 DRY_CHANCE = 0.05
 
 

@@ -37,9 +37,16 @@ def faces_dir(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return faces_folder(few / "prepared", few)
 
 
-@pytest.fixture(scope="module", params=sorted(quality.GENERATORS))
+@pytest.fixture(scope="module", params=["painted", "second"])
 def clip(request: pytest.FixtureRequest, faces_dir: Path) -> Footage:
-    return next(iter(quality.GENERATORS[request.param](faces_dir, 3, 0, False)(1)))
+    return next(iter(quality.GENERATORS[request.param].clips(faces_dir, 3, 0, False)(1)))
+
+
+def test_on_unpainted_faces_there_is_nothing_to_do(faces_dir: Path) -> None:
+    clip = next(iter(quality.GENERATORS["unpainted"].clips(faces_dir, 2, 0, False)(1)))
+    assert np.array_equal(clip.raw_u8, clip.target_u8)
+    assert not clip.map.any()
+    assert clip.skin.any()
 
 
 def test_only_held_out_subjects_are_prepared(faces_dir: Path) -> None:
@@ -97,6 +104,6 @@ def test_the_whole_bench_on_the_network_alone(
     figures = json.loads((tmp_path / "out.json").read_text())["figures"]
     # Four to five levels on a patch of the cheek: worse than doing nothing, and drift.
     assert figures["gain_db"] < 0.0
-    assert figures["drift"] > 0.01
+    assert figures["drift"] > 0.005
     assert "bytes changed at strength 0" in capsys.readouterr().out
     assert (tmp_path / "sheet.png").stat().st_size > 10_000

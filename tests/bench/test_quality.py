@@ -52,6 +52,34 @@ def test_the_figures_of_ours(outcome: quality.Outcome) -> None:
     assert math.isnan(nothing["soft_iou"])
 
 
+def test_false_alarms_count_clean_skin_alone() -> None:
+    require("skimage")
+    still, loud = (
+        quality.run([staged.footage()], StagedPath(everywhere=levels), None, Plan()).clips[OURS][0]
+        for levels in (2, 3)
+    )
+    assert still.false_alarm == 0.0
+    assert loud.false_alarm == 1.0
+
+
+def test_landmarks_that_move_are_measured_and_the_worst_is_told() -> None:
+    require("skimage")
+    points = np.zeros((468, 2), np.float32)
+    given = iter([points, points + np.float32([3, 4]), points, None])
+    plan = Plan(landmarks=lambda _: next(given))
+    done = quality.run([staged.footage(), staged.footage()], StagedPath(), None, plan)
+    assert [clip.moved_px for clip in done.clips[OURS]] == [5.0, pytest.approx(math.nan, nan_ok=True)]
+    assert quality.flat_figures(done)["moved_max_px"] == 5.0
+
+
+def test_every_generator_is_held_against_budgets_of_its_own() -> None:
+    held = {name: {b.figure for b in generator.budgets} for name, generator in quality.GENERATORS.items()}
+    assert "false_alarm" in held["unpainted"]
+    assert "gain_db" not in held["unpainted"]
+    assert "soft_iou" in held["second"]
+    assert "bytes_outside_head" in held["painted"]
+
+
 def test_tones_are_grouped(outcome: quality.Outcome) -> None:
     groups = quality.by_tone(outcome.clips[OURS])
     assert [group["clips"] for group in groups.values()] == [1.0, 0.0, 1.0]

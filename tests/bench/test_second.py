@@ -109,6 +109,23 @@ def test_the_portraits_own_red_spots_are_gone_and_nothing_else() -> None:
     assert np.array_equal(cleaned[away], spotted.picture[away])
 
 
+def test_a_dark_spot_of_the_portrait_goes_and_a_mole_stays() -> None:
+    face = plain_face()
+    spotted = Face(face.name, face.picture.copy(), face.bits, face.mm_px)
+    spotted.picture[400:406, 300:306] = (170, 134, 116)
+    spotted.picture[400:408, 360:368] = (80, 55, 45)
+    cleaned = np.rint(255.0 * without_own_marks(spotted))
+    assert np.abs(cleaned[402, 302] - face.picture[402, 302]).max() <= 3
+    assert np.array_equal(cleaned[396:412, 356:372], spotted.picture[396:412, 356:372])
+
+
+def test_a_crease_of_the_portrait_stays() -> None:
+    face = plain_face()
+    lined = Face(face.name, face.picture.copy(), face.bits, face.mm_px)
+    lined.picture[400:403, 280:360] = (160, 125, 108)
+    assert np.array_equal(np.rint(255.0 * without_own_marks(lined)), lined.picture)
+
+
 def test_what_stays_is_on_both_and_what_goes_on_raw_alone() -> None:
     face = plain_face()
     changed = moles = 0
