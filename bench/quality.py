@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bench import report, sheet
+from bench import report, sheet, sorts
 from bench.baselines import BASELINES
 from bench.budgets import QUALITY, SECOND, UNPAINTED, Budget, judge
 from bench.clips import DEFAULT_PORTRAITS, HeldoutClips, faces_folder
@@ -55,10 +55,11 @@ _MONK_GROUPS = (("Monk 1-3", range(1, 4)), ("Monk 4-6", range(4, 7)), ("Monk 7-1
 
 @dataclass
 class Outcome:
-    """Figures of every clip by method, the sheet's rows, and bytes changed at strength 0 (None: not
-    tried)."""
+    """Figures of every clip by method, what is left of each sort of imperfection, the sheet's rows, and
+    bytes changed at strength 0 (None: not tried)."""
 
     clips: dict[str, list[ClipFigures]] = field(default_factory=dict)
+    sorts: list[sorts.Shares] = field(default_factory=list)
     rows: list[sheet.Row] = field(default_factory=list)
     bytes_at_strength_0: int | None = None
 
@@ -79,24 +80,26 @@ def run(footages: Iterable[Footage], path: ClipPath, at_zero: ClipPath | None, p
     outcome = Outcome()
     for number, footage in enumerate(footages):
         pictured = number % plan.picture_every == 0 and len(outcome.rows) < plan.pictures
-        figures, row = _judge_clip(footage, path, plan.landmarks)
+        figures, truth, ours = _judge_clip(footage, path)
+        moved = moved_px(plan.landmarks(truth.raw), plan.landmarks(ours.out_u8))
+        figures[OURS] = replace(figures[OURS], moved_px=moved)
+        outcome.sorts.append(sorts.shares(truth.raw, ours.out_u8, truth.target, truth.map, truth.face))
         for method, of_clip in figures.items():
             outcome.clips.setdefault(method, []).append(of_clip)
         if pictured:
-            outcome.rows.append(row)
+            outcome.rows.append(_row(truth, ours, figures[OURS]))
         if at_zero is not None:
             changed = _changed_at_zero(footage, at_zero)
             outcome.bytes_at_strength_0 = (outcome.bytes_at_strength_0 or 0) + changed
-        ours = figures[OURS]
-        plan.say(f"{number + 1}: {footage.name}  gain {ours.gain_db:+.2f} dB  removal {ours.removal:.2f}")
+        said = figures[OURS]
+        plan.say(f"{number + 1}: {footage.name}  gain {said.gain_db:+.2f} dB  removal {said.removal:.2f}")
     if not outcome.clips:
         raise BenchError("there is no clip to judge; ask for one or more with --clips")
     return outcome
 
 
-def _judge_clip(
-    footage: Footage, path: ClipPath, landmarks: Landmarks
-) -> tuple[dict[str, ClipFigures], sheet.Row]:
+def _judge_clip(footage: Footage, path: ClipPath) -> tuple[dict[str, ClipFigures], FrameTruth, Retouched]:
+    """Every method's figures, and one frame of the clip with what became of it."""
     ground = Ground(footage)
     judges = {method: ClipJudge(footage) for method in (*BASELINES, OURS)}
     path.begin()
@@ -112,9 +115,7 @@ def _judge_clip(
             shown = truth, ours
     figures = {method: each.result(ground) for method, each in judges.items()}
     assert shown is not None
-    moved = moved_px(landmarks(shown[0].raw), landmarks(shown[1].out_u8))
-    figures[OURS] = replace(figures[OURS], moved_px=moved)
-    return figures, _row(*shown, figures[OURS])
+    return figures, *shown
 
 
 def moved_px(before: npt.NDArray[np.float32] | None, after: npt.NDArray[np.float32] | None) -> float:
@@ -198,6 +199,10 @@ def tables(outcome: Outcome, figures: dict[str, float | None], budgets: tuple[Bu
     rows = [(title, *(report.number(m[key]) for m in methods.values())) for key, title in _SHOWN]
     groups = by_tone(outcome.clips[OURS])
     tones = [(name, *(report.number(v) for v in values.values())) for name, values in groups.items()]
+    kinds = [
+        (f"{size} {colour}", str(s.count), *(report.number(v) for v in (s.before, s.left / s.before, s.left)))
+        for (size, colour), s in sorts.summed(outcome.sorts).items()
+    ]
     worst = [
         (
             c.clip,
@@ -213,6 +218,8 @@ def tables(outcome: Outcome, figures: dict[str, float | None], budgets: tuple[Bu
                 ("skin tone", "clips", "gain, dB", "removal", "drift", "flicker", "Soft-IoU", "dL*", "dhue"),
                 tones,
             ),
+            "What is left, by size and by what it does to the skin (squared error, mean of clips)\n"
+            + report.table(("imperfections", "parts", "share of all", "left of it", "left of all"), kinds),
             "The clips with the least gain\n"
             + report.table(("clip", "Monk", "gain, dB", "removal", "drift", "flicker", "found"), worst),
             report.verdict_table(judge(budgets, figures)),
@@ -250,6 +257,7 @@ def result(
         judge(budgets, figures),
         methods={name: summary(clips) for name, clips in outcome.clips.items()},
         by_tone=by_tone(outcome.clips[OURS]),
+        by_sort={" ".join(key): asdict(share) for key, share in sorts.summed(outcome.sorts).items()},
         clips={name: [asdict(clip) for clip in clips] for name, clips in outcome.clips.items()},
     )
 
