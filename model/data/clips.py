@@ -39,7 +39,7 @@ from model.data.stamps import NoiseBank
 
 MAP_FULL = 0.08
 GLASSES_CHANCE = 0.05
-MOST_RED, LEAST_BLUE, VIVID = 0.76, 0.85, 0.8
+MOST_RED, LEAST_BLUE, VIVID = 0.9, 0.7, 0.8
 MOTIONS = ("aligned", "frame")
 
 
@@ -338,7 +338,7 @@ def _as_camera(absorb: Tensor, gen: torch.Generator) -> Tensor:
 
     No pigment of skin takes nearly as much red as green: beyond that a mark would look grey or green.
     """
-    spread = torch.tensor([0.20, 0.04, 0.10])
+    spread = torch.tensor([0.16, 0.04, 0.10])
     absorb = absorb * torch.exp(spread * torch.randn(len(absorb), 3, generator=gen)).view(-1, 3, 1, 1)
     red, green, blue = (absorb[:, k : k + 1] for k in range(3))
     vivid = VIVID * torch.rand(len(absorb), generator=gen).pow(1.5).view(-1, 1, 1, 1)

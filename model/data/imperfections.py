@@ -21,6 +21,7 @@ from model.data.stamps import NoiseBank, Places, Stamp, splat, stamps, turned
 LN2 = math.log(2.0)
 HEAD_ABSORBANCE = (-0.10, -0.07, 0.05)
 CRUST_ABSORBANCE = (0.28, 0.62, 0.60)
+PLUG_ABSORBANCE = (0.84, 0.95, 1.0)
 GLOSS_TOP = 0.45
 SHADE_TOP = 0.22
 DEPTH_KNEE = 0.5
@@ -148,9 +149,9 @@ def apart(marks: Marks, least: float = 0.75) -> Tensor:
 def paint_marks(layers: Layers, marks: Marks, light: Tensor, noise: NoiseBank, gen: torch.Generator) -> None:
     """Add the marks to the layers; light float32 [B, 2] points to where it comes from in the image plane."""
     n = len(marks)
-    random = torch.rand(n, 6, generator=gen)
+    random = torch.rand(n, 4, generator=gen)
     widest = torch.where(marks.properties["halo"] > 0, marks.properties["halo_size"], 1.0)
-    reach = marks.radius * (1.5 + 1.3 * widest)
+    reach = marks.radius * (1.5 + 1.3 * widest) / (1.0 - marks.properties["slim"]).sqrt()
     for stamp in stamps(marks.places, reach.clamp(max=64.0)):
         m = {name: value[stamp.chosen].view(-1, 1, 1) for name, value in marks.properties.items()}
         m["radius"], m["depth"] = (v[stamp.chosen].view(-1, 1, 1) for v in (marks.radius, marks.depth))
@@ -170,15 +171,15 @@ def _window(stamp: Stamp, reach: Tensor) -> Tensor:
 
 def _mark(stamp: Stamp, m: dict[str, Tensor], random: Tensor, light: Tensor, noise: NoiseBank) -> Tensor:
     """Absorbance, height and gloss of one group of marks: float32 [m, 5, K, K]."""
-    u, v = turned(stamp, math.tau * random[:, 0], 1.0 - 0.45 * random[:, 1].square())
+    u, v = turned(stamp, math.tau * random[:, 0], 1.0 - m["slim"].flatten())
     u, v = u / m["radius"], v / m["radius"]
-    field = (random[:, 2] * noise.count).long()
+    field = (random[:, 1] * noise.count).long()
     rough = noise.at(field, 0.22 * u, 0.22 * v)
     rho = torch.sqrt(u.square() + v.square() + 1e-6) * torch.exp(m["ragged"] * rough)
     core = torch.exp(-LN2 * rho.pow(m["edge"]))
     speckle = noise.at(field + noise.count, 0.3 * v, 0.3 * u)
     mottled = core * (1.0 + m["mottle"] * speckle).clamp(min=0.2)
-    du, dv = ((random[:, k] - 0.5).view(-1, 1, 1) * 0.3 for k in (3, 4))
+    du, dv = ((random[:, k] - 0.5).view(-1, 1, 1) * 0.3 for k in (2, 3))
     from_head = torch.hypot(u - du, v - dv) * torch.exp(0.6 * m["ragged"] * rough) / m["head_size"]
     head = m["head"] * torch.exp(-LN2 * from_head.pow(4))
     halo = m["halo"] * torch.exp(-LN2 * (rho / m["halo_size"]).pow(1.7))
@@ -187,6 +188,7 @@ def _mark(stamp: Stamp, m: dict[str, Tensor], random: Tensor, light: Tensor, noi
     absorb = _colour(pigment, m["melanin"]) + _colour(m["depth"] * halo, 0.3 * m["melanin"])
     absorb = absorb + head.unsqueeze(1) * _vector(HEAD_ABSORBANCE, u)
     absorb = absorb + (m["crust"] * core).unsqueeze(1) * _vector(CRUST_ABSORBANCE, u)
+    absorb = absorb + (m["plug"] * core).unsqueeze(1) * _vector(PLUG_ABSORBANCE, u)
     # A mark's colour frays, its swelling does not.
     dome = torch.exp(-LN2 * (u.square() + v.square()).pow(0.5 * m["edge"].clamp(1.8, 2.6)))
     height = m["relief"] * m["radius"] * dome

@@ -17,7 +17,8 @@ class Kind:
     radius px at half depth in the 512 face; depth in absorbance of green; melanin the share of that pigment
     in the colour, below 0 where a mark is redder than blood on average is; edge the exponent of exp(-ln2
     rho^edge), 1.3 soft to 6 sharp; ragged how far noise moves the border; halo, rim and head relative to
-    depth and radius; relief height over radius; gloss in [0, 1] added light; real the sort of harvested patch
+    depth and radius; crust and plug what dried blood and oxidised sebum absorb; relief height over radius;
+    gloss in [0, 1] added light; slim how much narrower than long, 0 round; real the sort of harvested patch
     that can stand for it. No imperfection is as brown as a mole or a freckle, nor may a harvested brown mark
     stand for one: nobody could say which of two like spots is to go.
     """
@@ -36,8 +37,10 @@ class Kind:
     head: tuple[float, float] = (0.0, 0.0)
     head_size: tuple[float, float] = (0.3, 0.5)
     crust: tuple[float, float] = (0.0, 0.0)
+    plug: tuple[float, float] = (0.0, 0.0)
     relief: tuple[float, float] = (0.0, 0.0)
     gloss: tuple[float, float] = (0.0, 0.0)
+    slim: tuple[float, float] = (0.0, 0.3)
     real: str | None = None
 
 
@@ -54,7 +57,7 @@ KINDS = (
     Kind("scab", WHOLE, (1.9, 0.32), (0.28, 0.35), (0.1, 0.4), (1.8, 3.0),
          ragged=(0.12, 0.28), mottle=(0.15, 0.4), halo=(0.35, 0.8), crust=(0.08, 0.42), relief=(0.0, 0.2)),
     Kind("open comedone", T_ZONE, (1.0, 0.28), (0.06, 0.4), (0.2, 0.7), (1.8, 3.0),
-         crust=(0.1, 0.4), relief=(-0.1, 0.1)),
+         plug=(0.1, 0.4), relief=(-0.1, 0.1)),
     Kind("closed comedone", T_ZONE, (1.5, 0.28), (0.03, 0.5), (0.0, 0.3), (1.8, 2.6),
          head=(0.1, 0.4), head_size=(0.6, 0.9), relief=(0.1, 0.25), gloss=(0.0, 0.06)),
     Kind("erythema", CHEEK_JAW, (2.9, 0.42), (0.15, 0.45), (-0.4, 0.35), (1.3, 4.0),
@@ -69,6 +72,8 @@ KINDS = (
     Kind("boxcar scar", CHEEK_JAW, (2.6, 0.3), (0.06, 0.5), (0.1, 0.6), (2.4, 4.0),
          rim=(0.0, 0.2), relief=(-0.32, -0.12)),
     Kind("rolling scar", CHEEK_JAW, (5.5, 0.25), (0.02, 0.5), (0.1, 0.6), (1.8, 2.6), relief=(-0.22, -0.09)),
+    Kind("scratch", WHOLE, (2.2, 0.3), (0.22, 0.4), (-0.2, 0.5), (1.6, 3.5), ragged=(0.1, 0.25),
+         mottle=(0.1, 0.4), halo=(0.0, 0.4), crust=(0.0, 0.3), slim=(0.6, 0.92)),
 )
 # fmt: on
 NAMES = tuple(kind.name for kind in KINDS)
@@ -76,15 +81,15 @@ PROPERTIES = tuple(f.name for f in fields(Kind) if f.name not in ("name", "zone"
 
 # What a face suffers from: chance, fewest and most marks on a whole face, share of each kind in NAMES' order.
 CONDITIONS: tuple[tuple[str, float, int, int, tuple[float, ...]], ...] = (
-    ("a few", 0.18, 3, 12, (4, 2, 0.3, 1, 1, 1, 3, 1.5, 4, 0, 0.2, 0.2, 0.1)),
-    ("mild acne", 0.20, 10, 30, (6, 2.5, 0.4, 1, 2, 2, 4, 1.5, 5, 0, 0.2, 0.2, 0.1)),
-    ("acne", 0.17, 30, 80, (8, 3, 0.8, 1, 2, 2, 5, 2, 4, 0, 0.3, 0.4, 0.2)),
-    ("severe acne", 0.08, 80, 170, (8, 4, 1.6, 1.5, 1, 1, 5, 2, 3, 0, 0.6, 0.6, 0.4)),
-    ("comedones", 0.12, 30, 110, (1, 0.5, 0, 0.2, 7, 5, 0.5, 0.3, 2, 0, 0, 0, 0)),
-    ("aftermath", 0.12, 15, 70, (1, 0.2, 0, 0.7, 0.3, 0.3, 7, 5, 3, 0, 0.3, 0.3, 0.1)),
-    ("scarred", 0.07, 15, 60, (0.5, 0.2, 0.1, 0.2, 0.2, 0.2, 1.5, 1.5, 1, 0, 4, 4, 2)),
-    ("razor", 0.07, 20, 90, (1, 0.5, 0, 0.7, 0.2, 0.2, 1, 1, 1.5, 9, 0, 0, 0)),
-    ("many small", 0.05, 30, 110, (0.4, 0.1, 0, 0.4, 1, 1, 1, 1, 10, 0, 0, 0, 0)),
+    ("a few", 0.18, 3, 12, (4, 2, 0.3, 1, 1, 1, 3, 1.5, 4, 0, 0.2, 0.2, 0.1, 0.5)),
+    ("mild acne", 0.20, 10, 30, (6, 2.5, 0.4, 1, 2, 2, 4, 1.5, 5, 0, 0.2, 0.2, 0.1, 0.4)),
+    ("acne", 0.17, 30, 80, (8, 3, 0.8, 1, 2, 2, 5, 2, 4, 0, 0.3, 0.4, 0.2, 0.3)),
+    ("severe acne", 0.08, 80, 170, (8, 4, 1.6, 1.5, 1, 1, 5, 2, 3, 0, 0.6, 0.6, 0.4, 0.3)),
+    ("comedones", 0.12, 30, 110, (1, 0.5, 0, 0.2, 7, 5, 0.5, 0.3, 2, 0, 0, 0, 0, 0.1)),
+    ("aftermath", 0.12, 15, 70, (1, 0.2, 0, 0.7, 0.3, 0.3, 7, 5, 3, 0, 0.3, 0.3, 0.1, 0.5)),
+    ("scarred", 0.07, 15, 60, (0.5, 0.2, 0.1, 0.2, 0.2, 0.2, 1.5, 1.5, 1, 0, 4, 4, 2, 0.2)),
+    ("razor", 0.07, 20, 90, (1, 0.5, 0, 0.7, 0.2, 0.2, 1, 1, 1.5, 9, 0, 0, 0, 0.5)),
+    ("many small", 0.05, 30, 110, (0.4, 0.1, 0, 0.4, 1, 1, 1, 1, 10, 0, 0, 0, 0, 0.2)),
 )
 # How much each zone favours forehead, nose, cheeks, jaw, under-eye, upper lip, and skin of no region.
 ZONES = (
