@@ -7,6 +7,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,13 +82,18 @@ class HeldoutClips:
     """Draws clips of held-out subjects one at a time; the same for the same seed and portraits.
 
     aligned_only: 512 px faces as smoothed alignment leaves them, for the network alone; else 640 px frames.
+    real_marks: no other imperfections than marks taken from other held-out people.
     """
 
-    def __init__(self, faces_dir: Path, frames: int, seed: int, aligned_only: bool) -> None:
+    def __init__(
+        self, faces_dir: Path, frames: int, seed: int, aligned_only: bool, real_marks: bool = False
+    ) -> None:
         from model.data.clips import ClipConfig, ClipSampler
 
         size, motion = (512, "aligned") if aligned_only else (640, "frame")
         config = ClipConfig(size=size, frames=frames, motion=motion, clean_share=0.0, with_grid=True)
+        if real_marks:
+            config = replace(config, harvested_share=1.0, diffuse=0.0)
         self._sampler: ClipSampler = ClipSampler(faces_dir, config, split=SPLIT, seed=seed)
         self._regions = np.load(faces_dir / "regions.npy", mmap_mode="r")
 

@@ -40,6 +40,7 @@ class Generator(NamedTuple):
 
 GENERATORS = {
     "painted": Generator(HeldoutClips, QUALITY),
+    "real": Generator(partial(HeldoutClips, real_marks=True), SECOND),
     "second": Generator(SecondClips, SECOND),
     "unpainted": Generator(partial(SecondClips, painted=False), UNPAINTED),
 }
@@ -277,8 +278,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--generator",
         choices=sorted(GENERATORS),
         default="painted",
-        help="painted as training's clips are; second, by a generator that nothing trains on; unpainted, "
-        "faces on which nothing is to be done (painted)",
+        help="painted as training's clips are; real, marks of other held-out people alone; second, by a "
+        "generator that nothing trains on; unpainted, faces on which nothing is to be done (painted)",
     )
     parser.add_argument("--preset", default="live")
     parser.add_argument("--engine", default="auto")

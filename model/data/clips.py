@@ -49,9 +49,10 @@ class ClipConfig:
 
     size: side of the frames in face px (512 the whole face, 640 the whole canvas). frames: T. motion:
     "aligned", what smoothed alignment leaves, or "frame", a head before a camera. clean_share: clips with
-    nothing painted. harvested_share: of the marks, how many are real ones. own_removed: clips whose target
-    has lost the portrait's own reddish marks. negatives, diffuse: factors on how often each negative, and
-    each imperfection without a border, is drawn. retone, relight: chance of a shift of tone, of light.
+    nothing painted. harvested_share: of the marks, how many are real ones; 1 for these alone. own_removed:
+    clips whose target has lost the portrait's own reddish marks. negatives, diffuse: factors on how often
+    each negative, and each imperfection without a border, is drawn. retone, relight: chance of a shift of
+    tone, of light.
     real_share: of the faces, how many are photographs. density, depth: factors on the number of marks and on
     their strength. with_grid: give `to_canvas`.
     """
@@ -258,6 +259,8 @@ class ClipSampler:
         layers = imp.Layers.empty(b, h, w)
         marks = self._marks(bits, paintable, clean, gen)
         pastable = torch.tensor([kind.real is not None for kind in KINDS])[marks.kind]
+        if self.config.harvested_share == 1.0:
+            marks, pastable = marks.pick(pastable), pastable[pastable]
         real = (
             torch.rand(len(marks), generator=gen) < self.config.harvested_share / PASTABLE_SHARE
         ) & pastable

@@ -37,7 +37,7 @@ def faces_dir(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return faces_folder(few / "prepared", few)
 
 
-@pytest.fixture(scope="module", params=["painted", "second"])
+@pytest.fixture(scope="module", params=["painted", "real", "second"])
 def clip(request: pytest.FixtureRequest, faces_dir: Path) -> Footage:
     return next(iter(quality.GENERATORS[request.param].clips(faces_dir, 3, 0, False)(1)))
 

@@ -182,3 +182,14 @@ def test_bad_config_is_refused_in_a_sentence(change: dict[str, object], word: st
 def test_missing_folder_names_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(FacesError, match=r"stream\.portraits"):
         ClipSampler(tmp_path, ClipConfig())
+
+
+def test_harvested_marks_alone_are_no_painted_ones(faces_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    painted: list[int] = []
+    monkeypatch.setattr(clips_module.imp, "paint_marks", lambda layers, marks, *_: painted.append(len(marks)))
+    config = ClipConfig(
+        size=256, frames=1, harvested_share=1.0, diffuse=0.0, negatives=0.0, own_removed=0.0, clean_share=0.0
+    )
+    clip = ClipSampler(faces_dir, config, seed=3).sample(4)
+    assert sum(painted) == 0
+    assert float((clip.raw - clip.target).abs().amax()) > 0.02
