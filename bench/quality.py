@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from bench import report, sheet, sorts
 from bench.baselines import BASELINES
@@ -25,7 +24,7 @@ from bench.paths import ClipPath, FramePath, NetworkPath, Retouched, engine_for
 from bench.report import BenchError
 from bench.second.clips import SecondClips
 from stream.engine import Engine
-from stream.face import FaceModels
+from stream.face import FaceFinder, FaceModels
 from stream.retoucher import Retoucher
 
 OURS = "vretouch"
@@ -44,7 +43,7 @@ GENERATORS = {
     "second": Generator(SecondClips, SECOND),
     "unpainted": Generator(partial(SecondClips, painted=False), UNPAINTED),
 }
-Landmarks = Callable[[Pixels], npt.NDArray[np.float32] | None]
+Moved = Callable[[Pixels, Pixels], float]
 _STRENGTH_0_FRAMES = 3
 _MEANS = tuple(
     f.name
@@ -67,13 +66,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does besides judging: pictures of every n-th clip, word of its progress, points of the face
-    mesh [468, 2] px of a frame (None: no face) to see whether they move."""
+    """What a run does besides judging: pictures of every n-th clip, word of its progress, how far the face
+    mesh of a frame lies from that of another, px (nan: no face)."""
 
     picture_every: int = 1
     pictures: int = 0
     say: Callable[[str], None] = lambda _: None
-    landmarks: Landmarks = lambda _: None
+    moved: Moved = lambda _raw, _out: math.nan
 
 
 def run(footages: Iterable[Footage], path: ClipPath, at_zero: ClipPath | None, plan: Plan) -> Outcome:
@@ -82,8 +81,7 @@ def run(footages: Iterable[Footage], path: ClipPath, at_zero: ClipPath | None, p
     for number, footage in enumerate(footages):
         pictured = number % plan.picture_every == 0 and len(outcome.rows) < plan.pictures
         figures, truth, ours = _judge_clip(footage, path)
-        moved = moved_px(plan.landmarks(truth.raw), plan.landmarks(ours.out_u8))
-        figures[OURS] = replace(figures[OURS], moved_px=moved)
+        figures[OURS] = replace(figures[OURS], moved_px=plan.moved(truth.raw, ours.out_u8))
         outcome.sorts.append(sorts.shares(truth.raw, ours.out_u8, truth.target, truth.map, truth.face))
         for method, of_clip in figures.items():
             outcome.clips.setdefault(method, []).append(of_clip)
@@ -117,13 +115,6 @@ def _judge_clip(footage: Footage, path: ClipPath) -> tuple[dict[str, ClipFigures
     figures = {method: each.result(ground) for method, each in judges.items()}
     assert shown is not None
     return figures, *shown
-
-
-def moved_px(before: npt.NDArray[np.float32] | None, after: npt.NDArray[np.float32] | None) -> float:
-    """Mean distance of points [n, 2] from where they were; nan where there are none."""
-    if before is None or after is None:
-        return math.nan
-    return float(np.linalg.norm(after - before, axis=1).mean())
 
 
 def _row(truth: FrameTruth, ours: Retouched, figures: ClipFigures) -> sheet.Row:
@@ -309,7 +300,7 @@ def main(options: argparse.Namespace) -> int:
             max(1, options.clips // options.sheet_clips),
             options.sheet_clips if options.sheet else 0,
             _say,
-            partial(_mesh, models),
+            partial(mesh_moved, models),
         )
         outcome = _run(clips(options.clips), engine, plan, options)
     settings = vars(options) | {"engine": engine.name, "seconds": round(time.perf_counter() - began, 1)}
@@ -331,10 +322,16 @@ def _run(footages: Iterable[Footage], engine: Engine, plan: Plan, options: argpa
         return run(footages, FramePath(full), FramePath(zero), plan)
 
 
-def _mesh(models: FaceModels, frame_rgb_u8: Pixels) -> npt.NDArray[np.float32] | None:
-    """The mesh of the first face found, px; None without one."""
-    found = models.detect(frame_rgb_u8)
-    return models.landmarks_px(frame_rgb_u8, found[0].roi) if found else None
+def mesh_moved(models: FaceFinder, raw: Pixels, out: Pixels) -> float:
+    """Mean distance in px of the face mesh of `out` from that of `raw`, both uint8 [H, W, 3] RGB; nan where
+    raw shows no face. The mesh is looked for in the same place, for its own noise is of the order of the
+    figure."""
+    found = models.detect(raw)
+    meshes = [models.landmarks_px(frame, found[0].roi) for frame in (raw, out)] if found else [None]
+    if any(mesh is None for mesh in meshes):
+        return math.nan
+    before, after = (np.asarray(mesh, np.float32) for mesh in meshes)
+    return float(np.linalg.norm(after - before, axis=1).mean())
 
 
 def _say(text: str) -> None:

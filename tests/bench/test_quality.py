@@ -8,16 +8,19 @@ import math
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
 from bench import clips, quality, sheet
 from bench.__main__ import main
 from bench.baselines import bilateral
+from bench.metrics import Pixels
 from bench.paths import FramePath, NetworkPath, engine_for, uncrop_map
 from bench.quality import OURS, Plan
 from bench.report import BenchError, write_json
 from stream.crop import FACE_PX
+from stream.face import Roi
 from stream.retoucher import Retoucher
 from tests.bench import staged
 from tests.bench.staged import StagedPath
@@ -64,12 +67,24 @@ def test_false_alarms_count_clean_skin_alone() -> None:
 
 def test_landmarks_that_move_are_measured_and_the_worst_is_told() -> None:
     require("skimage")
-    points = np.zeros((468, 2), np.float32)
-    given = iter([points, points + np.float32([3, 4]), points, None])
-    plan = Plan(landmarks=lambda _: next(given))
+    given = iter([5.0, math.nan])
+    plan = Plan(moved=lambda _raw, _out: next(given))
     done = quality.run([staged.footage(), staged.footage()], StagedPath(), None, plan)
     assert [clip.moved_px for clip in done.clips[OURS]] == [5.0, pytest.approx(math.nan, nan_ok=True)]
     assert quality.flat_figures(done)["moved_max_px"] == 5.0
+
+
+def test_a_mesh_that_moves_is_seen_and_no_face_is_no_figure() -> None:
+    class Brightest(FakeFinder):
+        """Sees the mesh as many px to the right as the frame's first byte says."""
+
+        def landmarks_px(self, frame_rgb_u8: Pixels, roi: Roi) -> npt.NDArray[np.float32] | None:
+            return self.faces[0] + np.float32([frame_rgb_u8[0, 0, 0], 0.0])
+
+    raw, out = np.full((480, 640, 3), 2, np.uint8), np.full((480, 640, 3), 5, np.uint8)
+    assert quality.mesh_moved(Brightest(face_at(320, 240)), raw, raw) == 0.0
+    assert quality.mesh_moved(Brightest(face_at(320, 240)), raw, out) == pytest.approx(3.0)
+    assert math.isnan(quality.mesh_moved(FakeFinder(), raw, out))
 
 
 def test_every_generator_is_held_against_budgets_of_its_own() -> None:
