@@ -8,6 +8,7 @@ import re
 from fractions import Fraction
 
 from stream.engine import ENGINES, PRESETS
+from stream.kinds import BROAD_KINDS
 
 MAX_S = 1e9
 
@@ -32,6 +33,18 @@ def strength(text: str) -> float:
     if not 0.0 <= value <= 1.0:
         raise argparse.ArgumentTypeError(f"{text!r} is no strength; write a number from 0 to 1")
     return value
+
+
+def broad_kinds(text: str) -> frozenset[str]:
+    """Broad kinds of imperfection from 'redness,shine'; 'none' and 'all' are understood."""
+    if text in ("none", "all"):
+        return frozenset(BROAD_KINDS if text == "all" else ())
+    chosen = frozenset(text.split(","))
+    if not chosen <= set(BROAD_KINDS):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of {', '.join(BROAD_KINDS)}; write some of them with commas, none, or all"
+        )
+    return chosen
 
 
 def whole(text: str) -> int:
@@ -66,6 +79,13 @@ def add_retoucher(command: argparse.ArgumentParser) -> None:
     """The options that say which network runs on what, and how strongly."""
     command.add_argument(
         "--strength", type=strength, default=1.0, metavar="S", help="0 (nothing) to 1 (default)"
+    )
+    command.add_argument(
+        "--also",
+        type=broad_kinds,
+        default=frozenset(BROAD_KINDS),
+        metavar="KINDS",
+        help=f"what is taken away beside marks: some of {','.join(BROAD_KINDS)}, or none (default: all)",
     )
     command.add_argument(
         "--preset", choices=PRESETS, default="live", help="size of the network (default: live)"

@@ -104,7 +104,7 @@ def make_retoucher_of(options: argparse.Namespace) -> MakeRetoucher:
         # One core decodes, composites and encodes meanwhile.
         threads = options.threads or default_threads(spared=1)
         engine = load_engine(options.engine, options.preset, threads)
-        return Retoucher(options.preset, engine, options.strength, options.max_faces)
+        return Retoucher(options.preset, engine, options.strength, options.max_faces, also=options.also)
 
     return make
 
@@ -202,7 +202,11 @@ def _broadcast(options: argparse.Namespace) -> int:
         duration_s=options.duration,
         quiet=options.quiet,
     )
-    broadcast = Broadcast(job, lambda: Retoucher(options.preset, engine, options.strength, options.max_faces))
+
+    def make_retoucher() -> Retoucher:
+        return Retoucher(options.preset, engine, options.strength, options.max_faces, also=options.also)
+
+    broadcast = Broadcast(job, make_retoucher)
     try:
         _tell(report_lines(broadcast.run()), options.quiet)
     except KeyboardInterrupt:

@@ -17,11 +17,13 @@ _DIVIDER_RGB = (255, 255, 255)
 _CAPTION_HEIGHT = 0.045
 _CAPTION_LEAST_PX = 160
 _MAP_DIM = 0.45
+# Shadow under the eyes, redness, shine, in the order of stream.kinds.BROAD_KINDS.
+KIND_RGB = ((70, 110, 255), (255, 70, 190), (90, 230, 230))
 
 
 class Face(Protocol):
     """What a view needs of a face: alignment float64 [2, 3] (frame to face pixels), map float32 [512, 512] in
-    [0, 1], fade in [0, 1]."""
+    [0, 1], fade in [0, 1], shares of the broad kinds of imperfection float32 [3, 64, 64] in [0, 1]."""
 
     @property
     def alignment(self) -> npt.NDArray[np.float64]: ...
@@ -29,6 +31,7 @@ class Face(Protocol):
     def map(self) -> npt.NDArray[np.float32]: ...
     @property
     def fade(self) -> float: ...
+    def kinds(self) -> npt.NDArray[np.float32]: ...
 
 
 def view_size(view: str, width: int, height: int) -> tuple[int, int]:
@@ -104,17 +107,32 @@ def caption(picture: RgbImage, words: str, at: tuple[int, int], size_px: int) ->
 
 
 def map_view(frame_rgb_u8: RgbImage, faces: Sequence[Face]) -> RgbImage:
-    """The frame in dim gray, the imperfection maps of its faces glowing on it: dark red at 0+, yellow, white
-    at 1."""
+    """The frame in dim gray, the imperfection maps of its faces glowing on it: marks dark red at 0+, yellow,
+    white at 1; the broad kinds in colours of their own (KIND_RGB)."""
     gray = cv2.cvtColor(frame_rgb_u8, cv2.COLOR_RGB2GRAY)
     dim = cv2.convertScaleAbs(gray, alpha=_MAP_DIM)
     picture = np.asarray(cv2.cvtColor(dim, cv2.COLOR_GRAY2RGB), np.uint8)
     size = (picture.shape[1], picture.shape[0])
     for face in faces:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        seen = cv2.warpAffine(face.map * np.float32(face.fade), face.alignment, size, flags=flags)
-        picture = _glow(picture, np.asarray(seen, np.float32))
+        shown = face.map * np.float32(face.fade)
+        shares = [
+            cv2.resize(kind, shown.shape[::-1], interpolation=cv2.INTER_LINEAR) for kind in face.kinds()
+        ]
+        marks, *broad = (
+            np.asarray(cv2.warpAffine(shown * share, face.alignment, size, flags=flags), np.float32)
+            for share in (1.0 - sum(shares), *shares)
+        )
+        for colour, seen in zip(KIND_RGB, broad, strict=True):
+            picture = _tint(picture, seen, colour)
+        picture = _glow(picture, marks)
     return picture
+
+
+def _tint(picture: RgbImage, strength: npt.NDArray[np.float32], colour: tuple[int, int, int]) -> RgbImage:
+    """Blend a colour in by strength [H, W]; a tenth is seen well."""
+    cover = np.sqrt(strength)[..., None]
+    return np.asarray(np.rint(picture * (1.0 - cover) + np.array(colour) * cover), np.uint8)
 
 
 def _glow(picture: RgbImage, strength: npt.NDArray[np.float32]) -> RgbImage:

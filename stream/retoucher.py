@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from stream import kinds
 from stream.composite import add_residual, skin_guard
 from stream.crop import FACE_PX, crop_face
 from stream.engine import Engine, EngineState, check_preset, load_engine
@@ -49,8 +50,9 @@ class Retoucher:
     each for `locate`, `step` and `composite`, which share nothing.
 
     engine: a name (see stream.engine.ENGINES) or an Engine already loaded, which several Retouchers may
-    share. strength: 0 (frames pass through bit for bit) to 1; may be changed at any time. finder: face models
-    to use instead of mediapipe's; closed with the Retoucher only if it made them itself.
+    share. strength: 0 (frames pass through bit for bit) to 1; may be changed at any time. also: which of
+    stream.kinds.BROAD_KINDS are taken away beside marks; may be changed alike. finder: face models to use
+    instead of mediapipe's; closed with the Retoucher only if it made them itself.
     """
 
     def __init__(
@@ -60,9 +62,11 @@ class Retoucher:
         strength: float = 1.0,
         max_faces: int = 1,
         *,
+        also: Collection[str] = kinds.BROAD_KINDS,
         finder: FaceFinder | None = None,
     ) -> None:
         self.strength = strength
+        self.also = also
         if isinstance(max_faces, bool) or not isinstance(max_faces, (int, np.integer)) or max_faces < 1:
             raise OptionError(f"max_faces must be a whole number of 1 or more, not {max_faces!r}")
         check_preset(preset)
@@ -86,6 +90,15 @@ class Retoucher:
         if isinstance(value, bool) or not isinstance(value, _NUMBERS) or not 0.0 <= value <= 1.0:
             raise OptionError(f"strength must be a number from 0 to 1, not {value!r}")
         self._strength = float(value)
+
+    @property
+    def also(self) -> Collection[str]:
+        """Which broad kinds of imperfection are taken away beside marks."""
+        return self._also
+
+    @also.setter
+    def also(self, value: Collection[str]) -> None:
+        self._also = kinds.checked(value)
 
     def warm_up(self) -> None:
         """Run every part once on a black picture: the first run of each takes many times as long as later
@@ -189,6 +202,9 @@ class Retoucher:
         """One face's residual into the frame, in place."""
         face = stepped.located
         guard = skin_guard(face.face_landmarks_px)
+        if len(self._also) < len(kinds.BROAD_KINDS):
+            shares = kinds.shares_of(stepped.residual, face.face_landmarks_px)
+            guard = kinds.without(guard, shares, self._also)
         on_skin = cv2.multiply(stepped.map, guard, scale=1.0 / 255.0, dtype=cv2.CV_32F)
         amount = self._strength * face.fade
         return FaceResult(
@@ -197,6 +213,8 @@ class Retoucher:
             landmarks_px=face.landmarks_px,
             alignment=face.alignment,
             map=np.asarray(on_skin, np.float32),
+            residual=stepped.residual,
+            face_landmarks_px=face.face_landmarks_px,
             fade=face.fade,
             changed_px=add_residual(retouched, stepped.residual, guard, face.alignment, amount),
         )

@@ -56,6 +56,7 @@ def job_of(options: argparse.Namespace) -> CameraJob:
         preset=options.preset,
         engine=options.engine,
         max_faces=options.max_faces,
+        also=options.also,
         threads=options.threads,
     )
 

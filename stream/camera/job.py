@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from stream.errors import OptionError
+from stream.kinds import BROAD_KINDS
 from stream.live.settings import Settings
 
 FPS = 30.0
@@ -18,7 +20,7 @@ class CameraJob:
 
     camera: number, name or path; None is the first real one. size: width and height of the virtual camera;
     None is that of the camera. fps: frames a second. device, backend: the virtual camera's; None is the first
-    that works. settings: what is in force at the start. preset, engine, max_faces, threads: see
+    that works. settings: what is in force at the start. preset, engine, max_faces, also, threads: see
     stream.retoucher.Retoucher and stream.engine.load_engine.
     """
 
@@ -35,6 +37,7 @@ class CameraJob:
     preset: str = "live"
     engine: str = "auto"
     max_faces: int = 1
+    also: Collection[str] = BROAD_KINDS
     threads: int | None = None
 
     def __post_init__(self) -> None:

@@ -160,7 +160,7 @@ def make_filter_of(options: argparse.Namespace, fps: float, times: StageTimes) -
     engine = load_engine(options.engine, options.preset, threads)
 
     def make_retoucher() -> Retoucher:
-        return Retoucher(options.preset, engine, options.strength, options.max_faces)
+        return Retoucher(options.preset, engine, options.strength, options.max_faces, also=options.also)
 
     def make(on_frame: Callable[[Filtered[Any]], None]) -> LiveFilter[Any]:
         settings = Settings(strength=options.strength)

@@ -26,6 +26,10 @@ class FakeFace:
     map: npt.NDArray[np.float32]
     fade: float = 1.0
     changed_px: tuple[int, int, int, int] | None = PATCH
+    shares: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def kinds(self) -> npt.NDArray[np.float32]:
+        return np.ones((3, 64, 64), np.float32) * np.float32(self.shares)[:, None, None]
 
 
 @dataclass(frozen=True)
