@@ -60,6 +60,7 @@ class Options:
     density: factor on the number of marks: a denser clip teaches more a minute.
     diffuse: factor on how often redness, shine, shadow and the like are drawn: a clip has many marks, but one
         shine at most, so that it is learnt late.
+    clean_share: clips with nothing painted, which teach the network to leave skin alone.
     compile: fuse the network and the losses with torch.compile; minutes at the start, a third less a step.
     """
 
@@ -80,6 +81,7 @@ class Options:
     takes: int = 2
     density: float = 1.5
     diffuse: float = 1.2
+    clean_share: float = 0.08
     compile: bool = False
 
 
@@ -109,7 +111,13 @@ class ClipStream(IterableDataset[Clip]):
         torch.set_num_threads(1)
         o = self.options
         seed = o.seed * 1_000_003 + self.step * 64 + number
-        config = ClipConfig(size=o.size, frames=o.frames, density=o.density, diffuse=o.diffuse)
+        config = ClipConfig(
+            size=o.size,
+            frames=o.frames,
+            density=o.density,
+            diffuse=o.diffuse,
+            clean_share=o.clean_share,
+        )
         sampler = ClipSampler(o.faces, config, split="train", seed=seed)
         waiting: list[Clip] = []
         draw = random.Random(seed)
@@ -344,6 +352,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     p.add_argument("--density", type=float, default=Options.density, help="factor on the number of marks")
     p.add_argument(
         "--diffuse", type=float, default=Options.diffuse, help="factor on what has no border: redness, shine"
+    )
+    p.add_argument(
+        "--clean-share",
+        type=float,
+        default=Options.clean_share,
+        help="part of the clips with nothing painted",
     )
     p.add_argument(
         "--compile", action="store_true", help="fuse with torch.compile: slower to start, faster to run"

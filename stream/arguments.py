@@ -37,9 +37,10 @@ def strength(text: str) -> float:
 
 def broad_kinds(text: str) -> frozenset[str]:
     """Broad kinds of imperfection from 'redness,shine'; 'none' and 'all' are understood."""
-    if text in ("none", "all"):
-        return frozenset(BROAD_KINDS if text == "all" else ())
-    chosen = frozenset(text.split(","))
+    said = text.strip().lower()
+    if said in ("none", "all"):
+        return frozenset(BROAD_KINDS if said == "all" else ())
+    chosen = frozenset(word.strip() for word in said.split(",") if word.strip()) or frozenset({said})
     if not chosen <= set(BROAD_KINDS):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no list of {', '.join(BROAD_KINDS)}; write some of them with commas, none, or all"

@@ -4,12 +4,13 @@ map."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from stream.crop import invert, transform
 from stream.frame import RgbImage
 
 DIVIDER_PX = 2
@@ -23,7 +24,7 @@ KIND_RGB = ((70, 110, 255), (255, 70, 190), (90, 230, 230))
 
 class Face(Protocol):
     """What a view needs of a face: alignment float64 [2, 3] (frame to face pixels), map float32 [512, 512] in
-    [0, 1], fade in [0, 1], shares of the broad kinds of imperfection float32 [3, 64, 64] in [0, 1]."""
+    [0, 1], fade in [0, 1], shares of the broad kinds of imperfection float32 [3, S, S] in [0, 1]."""
 
     @property
     def alignment(self) -> npt.NDArray[np.float64]: ...
@@ -112,36 +113,58 @@ def map_view(frame_rgb_u8: RgbImage, faces: Sequence[Face]) -> RgbImage:
     gray = cv2.cvtColor(frame_rgb_u8, cv2.COLOR_RGB2GRAY)
     dim = cv2.convertScaleAbs(gray, alpha=_MAP_DIM)
     picture = np.asarray(cv2.cvtColor(dim, cv2.COLOR_GRAY2RGB), np.uint8)
-    size = (picture.shape[1], picture.shape[0])
     for face in faces:
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        shown = face.map * np.float32(face.fade)
-        shares = [
-            cv2.resize(kind, shown.shape[::-1], interpolation=cv2.INTER_LINEAR) for kind in face.kinds()
-        ]
-        marks, *broad = (
-            np.asarray(cv2.warpAffine(shown * share, face.alignment, size, flags=flags), np.float32)
-            for share in (1.0 - sum(shares), *shares)
-        )
-        for colour, seen in zip(KIND_RGB, broad, strict=True):
-            picture = _tint(picture, seen, colour)
-        picture = _glow(picture, marks)
+        _lay(picture, _layers(face), face.alignment, len(face.map))
     return picture
 
 
-def _tint(picture: RgbImage, strength: npt.NDArray[np.float32], colour: tuple[int, int, int]) -> RgbImage:
-    """Blend a colour in by strength [H, W]; a tenth is seen well."""
-    cover = np.sqrt(strength)[..., None]
-    return np.asarray(np.rint(picture * (1.0 - cover) + np.array(colour) * cover), np.uint8)
+def _layers(face: Face) -> npt.NDArray[np.float32]:
+    """What glows on a face, float32 [S, S, 4]: light to be added in levels, and how much of what is beneath
+    shines through; of the size of its kinds."""
+    kinds = face.kinds()
+    size = kinds.shape[:0:-1]
+    marks = cv2.resize(face.map, size, interpolation=cv2.INTER_AREA) * np.float32(face.fade)
+    layers = np.zeros((4, *kinds.shape[1:]), np.float32)
+    layers[3] = 1.0
+    shown = np.asarray(marks, np.float32)
+    for colour, share in zip(KIND_RGB, kinds, strict=True):
+        if share.any():
+            part = shown * share
+            marks = marks - part
+            _cover(layers, [np.float32(level) for level in colour], np.sqrt(part))  # a tenth is seen well
+    heat = [np.clip(np.float32(255.0) * (np.float32(3.0) * marks - k), 0.0, 255.0) for k in range(3)]
+    _cover(layers, heat, np.minimum(np.float32(2.0) * marks, np.float32(1.0)))
+    return np.asarray(cv2.merge(list(layers)), np.float32)
 
 
-def _glow(picture: RgbImage, strength: npt.NDArray[np.float32]) -> RgbImage:
-    """Add light by strength [H, W]: red first, then green, then blue, as hot iron does."""
-    x, y, width, height = cv2.boundingRect((strength > 1.0 / 255.0).astype(np.uint8))
-    part = strength[y : y + height, x : x + width, None]
-    heat = np.clip(part * np.array([3.0, 3.0, 3.0]) - np.array([0.0, 1.0, 2.0]), 0.0, 1.0)
-    lit = picture[y : y + height, x : x + width].astype(np.float32)
-    cover = np.minimum(1.0, 2.0 * part)
-    glowing = picture.copy()
-    glowing[y : y + height, x : x + width] = np.rint(lit * (1.0 - cover) + 255.0 * heat * cover)
-    return glowing
+def _cover(layers: npt.NDArray[np.float32], colour: Sequence[Any], cover: npt.NDArray[np.float32]) -> None:
+    """Lay a colour (three levels or planes) over layers [4, S, S], in place, as far as cover [S, S] says."""
+    layers *= np.float32(1.0) - cover
+    for plane, level in zip(layers, colour, strict=False):
+        plane += level * cover
+
+
+def _lay(
+    picture: RgbImage, layers: npt.NDArray[np.float32], to_face: npt.NDArray[np.float64], face_px: int
+) -> None:
+    """Lay a face's layers on the picture, in place, within the box of the frame that shows the face."""
+    corners = np.array([[0, 0], [face_px, 0], [0, face_px], [face_px, face_px]], np.float64)
+    low, high = (f(transform(corners, invert(to_face)), axis=0) for f in (np.min, np.max))
+    left, top = (max(0, int(v)) for v in low)
+    right, bottom = (min(int(v) + 1, most) for v, most in zip(high, picture.shape[1::-1], strict=True))
+    if left >= right or top >= bottom:
+        return
+    inward = to_face.copy()
+    inward[:, 2] += to_face[:, :2] @ (left, top)
+    scale = len(layers) / face_px
+    inward *= scale
+    inward[:, 2] += (scale - 1.0) / 2.0
+    seen = cv2.warpAffine(
+        layers,
+        inward,
+        (right - left, bottom - top),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderValue=(0.0, 0.0, 0.0, 1.0),
+    )
+    part = picture[top:bottom, left:right]
+    part[:] = np.rint(part * seen[..., 3:] + seen[..., :3])

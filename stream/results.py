@@ -19,11 +19,11 @@ class FaceResult:
 
     id: stable while the face is followed. box_px: float32 [4], x0, y0, x1, y1 in frame pixels.
     landmarks_px: float32 [468, 2] in frame pixels. alignment: float64 [2, 3], frame to face pixels. map:
-    float32 [512, 512] in [0, 1], the imperfection map in face pixels, 0 off the skin. residual: float32
-    [512, 512, 3] RGB in 8-bit levels, what the network would add. face_landmarks_px: as landmarks_px, in face
-    pixels. fade: [0, 1], how much of the effect is applied. changed_px: x0, y0, x1, y1 (the last two
-    exclusive), the part of the frame outside which this face changed nothing; None where it changed nothing
-    at all.
+    float32 [512, 512] in [0, 1], the imperfection map in face pixels, 0 off the skin: what was found, of
+    whatever kind. residual: float32 [512, 512, 3] RGB in 8-bit levels, what the network would add.
+    face_landmarks_px: as landmarks_px, in face pixels. fade: [0, 1], how much of the effect is applied.
+    changed_px: x0, y0, x1, y1 (the last two exclusive), the part of the frame outside which this face changed
+    nothing; None where it changed nothing at all.
     """
 
     id: int
@@ -37,7 +37,7 @@ class FaceResult:
     changed_px: Box | None
 
     def kinds(self) -> npt.NDArray[np.float32]:
-        """Shares of the broad kinds of imperfection, float32 [3, 64, 64]: see stream.kinds.shares_of."""
+        """Shares of the broad kinds of imperfection, float32 [3, 256, 256]: see stream.kinds.shares_of."""
         return shares_of(self.residual, self.face_landmarks_px)
 
 

@@ -202,10 +202,10 @@ class Retoucher:
         """One face's residual into the frame, in place."""
         face = stepped.located
         guard = skin_guard(face.face_landmarks_px)
+        on_skin = cv2.multiply(stepped.map, guard, scale=1.0 / 255.0, dtype=cv2.CV_32F)
         if len(self._also) < len(kinds.BROAD_KINDS):
             shares = kinds.shares_of(stepped.residual, face.face_landmarks_px)
             guard = kinds.without(guard, shares, self._also)
-        on_skin = cv2.multiply(stepped.map, guard, scale=1.0 / 255.0, dtype=cv2.CV_32F)
         amount = self._strength * face.fade
         return FaceResult(
             id=face.id,

@@ -189,7 +189,9 @@ class ClipSampler:
         left = paint_negatives(bits, paintable, light, self.real, self.noise, self.config.negatives, gen)
         layers = self._imperfections(bits, paintable, light, clean, gen)
         paint_diffuse(layers, base, bits, self.config.diffuse * ~clean, gen)
-        layers.absorb = _as_camera(layers.absorb, gen)
+        rendering = Rendering.draw(len(faces), gen)
+        for painted in (layers, left.layers):  # what stays is seen by the same camera
+            painted.absorb = rendering.of(painted.absorb)
         cleaned = torch.rand(len(faces), generator=gen) < self.config.own_removed
         target = self._without_own(base, paintable, faces, corner, cleaned)
         # A clean clip has nothing to be taken away: the portrait's own marks are gone from raw as well.
@@ -335,21 +337,31 @@ def warp(picture: Tensor, grid: Tensor) -> Tensor:
     return out.view(b, -1, t, size_h, size_w).transpose(1, 2)
 
 
-def _as_camera(absorb: Tensor, gen: torch.Generator) -> Tensor:
-    """Absorbance [B, 3, h, w] as some camera renders it: they differ most in how much red blood takes, and
-    one with vivid colours makes it redder without making it darker.
+@dataclass(frozen=True)
+class Rendering:
+    """How the cameras of B clips show pigment: factors on absorbance [B, 3, 1, 1], and how much redder than
+    it is dark they show blood [B, 1, 1, 1]."""
 
-    No pigment of skin takes nearly as much red as green: beyond that a mark would look grey or green.
-    """
-    spread = torch.tensor([0.16, 0.04, 0.10])
-    absorb = absorb * torch.exp(spread * torch.randn(len(absorb), 3, generator=gen)).view(-1, 3, 1, 1)
-    red, green, blue = (absorb[:, k : k + 1] for k in range(3))
-    vivid = VIVID * torch.rand(len(absorb), generator=gen).pow(1.5).view(-1, 1, 1, 1)
-    red = torch.minimum(red, MOST_RED * green)
-    red = red - vivid * (green - red)
-    red = torch.where(green > 0.0, red, absorb[:, :1])
-    blue = torch.where(green > 0.0, torch.maximum(blue, LEAST_BLUE * green), blue)
-    return torch.cat([red, green, blue], 1)
+    factors: Tensor
+    vivid: Tensor
+
+    @staticmethod
+    def draw(batch: int, gen: torch.Generator) -> Rendering:
+        """Cameras differ most in how much red blood takes."""
+        spread = torch.tensor([0.16, 0.04, 0.10])
+        factors = torch.exp(spread * torch.randn(batch, 3, generator=gen)).view(-1, 3, 1, 1)
+        return Rendering(factors, VIVID * torch.rand(batch, generator=gen).pow(1.5).view(-1, 1, 1, 1))
+
+    def of(self, absorb: Tensor) -> Tensor:
+        """Absorbance [B, 3, h, w] as these cameras show it.
+
+        No pigment of skin takes nearly as much red as green: beyond that a mark would look grey or green.
+        """
+        red, green, blue = (self.factors * absorb).chunk(3, dim=1)
+        red = torch.where(green > 0.0, torch.minimum(red, MOST_RED * green), red)
+        blue = torch.where(green > 0.0, torch.maximum(blue, LEAST_BLUE * green), blue)
+        colour = torch.minimum(green, green - red).clamp(min=0.0)
+        return torch.cat([red - self.vivid * colour, green, blue], 1)
 
 
 def _box(origin: Tensor, size: int, margin: int) -> tuple[Tensor, int]:

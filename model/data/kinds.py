@@ -5,6 +5,7 @@ Sizes and depths are log-normal about the values measured on real marks.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from model.data.portraits import CHEEKS, FOREHEAD, JAW, LIP, NOSE, UNDER_EYE
@@ -57,7 +58,7 @@ KINDS = (
     Kind("scab", WHOLE, (1.9, 0.32), (0.28, 0.35), (0.1, 0.4), (1.8, 3.0),
          ragged=(0.12, 0.28), mottle=(0.15, 0.4), halo=(0.35, 0.8), crust=(0.08, 0.42), relief=(0.0, 0.2)),
     Kind("open comedone", T_ZONE, (1.0, 0.28), (0.06, 0.4), (0.2, 0.7), (1.8, 3.0),
-         plug=(0.1, 0.4), relief=(-0.1, 0.1)),
+         plug=(0.15, 0.7), relief=(-0.1, 0.1)),
     Kind("closed comedone", T_ZONE, (1.5, 0.28), (0.03, 0.5), (0.0, 0.3), (1.8, 2.6),
          head=(0.1, 0.4), head_size=(0.6, 0.9), relief=(0.1, 0.25), gloss=(0.0, 0.06)),
     Kind("erythema", CHEEK_JAW, (2.9, 0.42), (0.15, 0.45), (-0.4, 0.35), (1.3, 4.0),
@@ -81,8 +82,8 @@ PROPERTIES = tuple(f.name for f in fields(Kind) if f.name not in ("name", "zone"
 
 # What a face suffers from: chance, fewest and most marks on a whole face, share of each kind in NAMES' order.
 CONDITIONS: tuple[tuple[str, float, int, int, tuple[float, ...]], ...] = (
-    ("a few", 0.18, 3, 12, (4, 2, 0.3, 1, 1, 1, 3, 1.5, 4, 0, 0.2, 0.2, 0.1, 0.5)),
-    ("mild acne", 0.20, 10, 30, (6, 2.5, 0.4, 1, 2, 2, 4, 1.5, 5, 0, 0.2, 0.2, 0.1, 0.4)),
+    ("a few", 0.15, 3, 12, (4, 2, 0.3, 1, 1, 1, 3, 1.5, 4, 0, 0.2, 0.2, 0.1, 0.5)),
+    ("mild acne", 0.17, 10, 30, (6, 2.5, 0.4, 1, 2, 2, 4, 1.5, 5, 0, 0.2, 0.2, 0.1, 0.4)),
     ("acne", 0.17, 30, 80, (8, 3, 0.8, 1, 2, 2, 5, 2, 4, 0, 0.3, 0.4, 0.2, 0.3)),
     ("severe acne", 0.08, 80, 170, (8, 4, 1.6, 1.5, 1, 1, 5, 2, 3, 0, 0.6, 0.6, 0.4, 0.3)),
     ("comedones", 0.12, 30, 110, (1, 0.5, 0, 0.2, 7, 5, 0.5, 0.3, 2, 0, 0, 0, 0, 0.1)),
@@ -99,8 +100,19 @@ ZONES = (
     (0.25, 0.1, 1.3, 1.2, 0.05, 0.3, 0.5),
     (0.35, 1.5, 1.3, 0.12, 1.0, 0.2, 0.2),
 )
-# About this share of all marks is of a kind that a harvested patch can stand for.
-PASTABLE_SHARE = 0.68
+
+
+def _pastable_share() -> float:
+    """Of all marks the share that is of a kind that a harvested patch can stand for."""
+    pastable = whole = 0.0
+    for _, chance, fewest, most, shares in CONDITIONS:
+        marks = chance * (most - fewest) / math.log(most / fewest)  # the mean of a log-uniform count
+        pastable += marks * sum(s for s, k in zip(shares, KINDS, strict=True) if k.real) / sum(shares)
+        whole += marks
+    return pastable / whole
+
+
+PASTABLE_SHARE = _pastable_share()
 REGIONS = (FOREHEAD, NOSE, CHEEKS, JAW, UNDER_EYE, LIP)
 CELL_PX = 4
 WHOLE_SKIN_PX = 75_000.0

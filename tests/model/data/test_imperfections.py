@@ -10,12 +10,16 @@ torch = require("torch")
 
 from model.data import imperfections as imp  # noqa: E402
 from model.data import kinds  # noqa: E402
-from model.data.clips import _as_camera as as_camera  # noqa: E402
+from model.data.clips import Rendering  # noqa: E402
 from model.data.portraits import HAEMOGLOBIN, MELANIN  # noqa: E402
 from model.data.stamps import NoiseBank, Places, splat, stamps  # noqa: E402
 
 FLAT_LIGHT = torch.tensor([[0.0, -0.5]])
 LIGHT_SKIN, DARK_SKIN = (0.88, 0.70, 0.62), (0.31, 0.20, 0.16)
+
+
+def as_camera(absorb: object, gen: object) -> object:
+    return Rendering.draw(len(absorb), gen).of(absorb)
 
 
 def _skin(tone: tuple[float, float, float], side: int = 41) -> object:
@@ -132,7 +136,21 @@ def test_some_cameras_show_blood_redder_than_it_is_dark_and_leave_black_black() 
         seen = as_camera(absorb, torch.Generator().manual_seed(0))
         ratio = seen[:, 0] / seen[:, 1]
         assert float(ratio.min()) > least
+        assert float(ratio.median()) > 0.75 or pigment == HAEMOGLOBIN
         assert (float(ratio.min()) < 0.0) == (pigment == HAEMOGLOBIN)
+
+
+def test_no_seam_where_green_becomes_positive() -> None:
+    green = torch.linspace(-0.02, 0.02, 81)
+    absorb = torch.stack([-0.10 + 0 * green, green, 0.05 + 0 * green]).view(1, 3, 1, -1).repeat(32, 1, 1, 1)
+    seen = as_camera(absorb, torch.Generator().manual_seed(0))
+    assert float(seen.diff(dim=-1).abs().max()) < 0.003
+
+
+def test_conditions_are_chances_and_the_share_of_pastable_marks_follows_from_them() -> None:
+    assert sum(row[1] for row in kinds.CONDITIONS) == pytest.approx(1.0)
+    assert all(len(row[4]) == len(kinds.KINDS) for row in kinds.CONDITIONS)
+    assert 0.4 < kinds.PASTABLE_SHARE < 0.8
 
 
 def test_a_plug_is_dark_and_hardly_coloured() -> None:
