@@ -82,7 +82,7 @@ class HeldoutClips:
     """Draws clips of held-out subjects one at a time; the same for the same seed and portraits.
 
     aligned_only: 512 px faces as smoothed alignment leaves them, for the network alone; else 640 px frames.
-    real_marks: no other imperfections than marks taken from other held-out people.
+    real_marks: no other imperfections than marks harvested from held-out people, recoloured in part.
     """
 
     def __init__(

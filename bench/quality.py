@@ -194,6 +194,7 @@ def tables(outcome: Outcome, figures: dict[str, float | None], budgets: tuple[Bu
     kinds = [
         (f"{size} {colour}", str(s.count), *(report.number(v) for v in (s.before, s.left / s.before, s.left)))
         for (size, colour), s in sorts.summed(outcome.sorts).items()
+        if s.before > 0.0
     ]
     worst = [
         (
@@ -269,7 +270,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--generator",
         choices=sorted(GENERATORS),
         default="painted",
-        help="painted as training's clips are; real, marks of other held-out people alone; second, by a "
+        help="painted as training's clips are; real, marks of held-out people alone; second, by a "
         "generator that nothing trains on; unpainted, faces on which nothing is to be done (painted)",
     )
     parser.add_argument("--preset", default="live")

@@ -36,7 +36,8 @@ Shares = dict[tuple[str, str], Share]
 
 def shares(raw: Pixels, out: Pixels, target: Pixels, true_map: Floats, face: Mask) -> Shares:
     """Shares by (size, colour) of one frame: pictures uint8 [H, W, 3] RGB, true_map float32 [H, W] in [0, 1],
-    face bool [H, W]. Sums of `before` are 1 where anything was painted."""
+    face bool [H, W]. What is too faint for the map to show is of no sort, so sums of `before` are just below
+    1; what touches is one part, marks on redness too."""
     before = np.square(raw.astype(np.float32) - target)
     whole = float(before[face].sum())
     if whole == 0.0:
@@ -74,7 +75,7 @@ def _colour(change: npt.NDArray[np.float64]) -> str:
     """What retouching does there: darkens what shines, or takes red away, or brown and grey."""
     if change.mean() < 0:
         return "bright"
-    return "red" if change[1] > RED_FROM * abs(change[0]) else "dark"
+    return "red" if change[1] > RED_FROM * change[0] else "dark"
 
 
 def summed(many: Iterable[Shares]) -> Shares:

@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor
 from model.config import Config
 from model.data.clips import Clip, ClipConfig, ClipSampler
 from model.data.portraits import FacesError
-from model.train import Options, Training, positive
+from model.train import Options, Training, above_zero, positive, side
 from model.validate import Figures, validate
 from model.vretoucher import VRetouchEr
 from model.weights import WeightsError, load_weights
@@ -53,6 +53,10 @@ VARIANTS = (
 )
 
 
+class AblationError(ValueError):
+    """The ablation cannot run as asked; one sentence for a person."""
+
+
 def cut(clip: Clip, frames: int) -> Clip:
     """Clips [B, T, ...] as [B T / frames, frames, ...]: the same pictures, but no memory beyond `frames`."""
     parts = {
@@ -63,7 +67,15 @@ def cut(clip: Clip, frames: int) -> Clip:
     return Clip(**{**vars(clip), **parts})
 
 
-def trained(variant: Variant, start: VRetouchEr, clips: list[Clip], options: Options) -> VRetouchEr:
+def training_clips(options: argparse.Namespace) -> Iterator[Clip]:
+    """The same clips in the same order for every variant; each painted face is filmed twice."""
+    config = ClipConfig(size=options.size, frames=options.frames, density=1.5, diffuse=1.3)
+    sampler = ClipSampler(options.faces, config, split="train", seed=options.seed)
+    for step in range(0, options.steps, 2):
+        yield from sampler.takes(options.batch, 2)[: options.steps - step]
+
+
+def trained(variant: Variant, start: VRetouchEr, clips: Iterator[Clip], options: Options) -> VRetouchEr:
     """The variant's averaged network after one pass over the clips."""
     training = Training(options, variant.changed(start.config))
     training.take(start)
@@ -87,12 +99,9 @@ def report(rows: list[tuple[str, Figures]], settings: dict[str, Any], out: Path)
 
 def run(faces: Path, out: Path, start_from: Path, options: argparse.Namespace) -> None:
     """Train and judge every variant."""
+    if options.frames % 2:
+        raise AblationError(f"{options.frames} frames cannot be cut into pairs; give an even number")
     start = load_weights(start_from)
-    config = ClipConfig(size=options.size, frames=options.frames, density=1.5, diffuse=1.3)
-    sampler = ClipSampler(faces, config, split="train", seed=options.seed)
-    clips: list[Clip] = []
-    while len(clips) < options.steps:
-        clips += sampler.takes(options.batch, 2)
     held_out = ClipSampler(faces, JUDGED_BY, split="heldout", seed=99)
     judged = [held_out.sample(4) for _ in range(JUDGED_BATCHES)]
     out.mkdir(parents=True, exist_ok=True)
@@ -103,7 +112,7 @@ def run(faces: Path, out: Path, start_from: Path, options: argparse.Namespace) -
             faces, Path(unused), steps=options.steps, rate=options.rate, seed=options.seed, average=0.98
         )
         for variant in VARIANTS:
-            network = trained(variant, start, clips[: options.steps], asked)
+            network = trained(variant, start, training_clips(options), asked)
             rows.append((variant.name, validate(network, judged)))
             print(f"{variant.name}: {rows[-1][1]}", flush=True)
             report(rows, settings, out)
@@ -119,14 +128,14 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--start-from", type=Path, required=True, help="weights that every variant begins with")
     p.add_argument("--steps", type=positive, default=120)
     p.add_argument("--batch", type=positive, default=2)
-    p.add_argument("--frames", type=positive, default=4, help="frames of a clip, a multiple of two")
-    p.add_argument("--size", type=positive, default=256)
-    p.add_argument("--rate", type=float, default=4e-4)
+    p.add_argument("--frames", type=positive, default=4, help="frames of a clip, an even number")
+    p.add_argument("--size", type=side, default=256, help="side of a crop, a multiple of 64, at most 512")
+    p.add_argument("--rate", type=above_zero, default=4e-4)
     p.add_argument("--seed", type=int, default=5)
     options = p.parse_args(argv)
     try:
         run(options.faces, options.out, options.start_from, options)
-    except (FacesError, WeightsError, OSError) as error:
+    except (AblationError, FacesError, WeightsError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0

@@ -83,6 +83,9 @@ class Optimiser:
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.muon.load_state_dict(saved["muon"])
+        for kernel, state in self.muon.state.items():
+            # torch's own Muon, which earlier checkpoints are of, keeps matrices.
+            state["momentum_buffer"] = state["momentum_buffer"].view_as(kernel)
         self.adamw.load_state_dict(saved["adamw"])
 
 

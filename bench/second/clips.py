@@ -98,7 +98,7 @@ def from_lab(lab: Floats) -> Floats:
 
 
 def stage(face: Face, rng: np.random.Generator) -> Scene:
-    """Take the portrait's own red marks away, lay moles and freckles on it, and, on raw alone,
+    """Take the portrait's own marks away, lay moles and freckles on it, and, on raw alone,
     imperfections."""
     base = to_lab(without_own_marks(face))
     soft = cv2.GaussianBlur((face.bits & SKIN).astype(np.float32), (0, 0), 1.5)[..., None]
@@ -242,13 +242,20 @@ def film(face: Face, scene: Scene, frames: int, aligned: bool, rng: np.random.Ge
         monk=tone_of(target_u8[0], skin[0])[1],
         raw_u8=raw_u8,
         target_u8=target_u8,
-        map=np.minimum(np.abs(painted).mean(-1) / MAP_FULL, 1.0).astype(np.float32),
+        map=_map_of(raw_u8, painted),
         skin=skin,
         keep=np.stack([np.clip(_sample(scene.keep, grid), 0.0, 1.0) for grid in grids]),
         flow=flows,
         to_canvas=grids,
         oval=oval,
     )
+
+
+def _map_of(raw_u8: Bytes, painted: Floats) -> Floats:
+    """float32 [T, H, W] in [0, 1]: what was painted, as far as raw less it is still a colour."""
+    raw = raw_u8 / np.float32(255.0)
+    shown = np.clip(raw + painted, 0.0, 1.0) - raw
+    return np.asarray(np.minimum(np.abs(shown).mean(-1) / MAP_FULL, 1.0), np.float32)
 
 
 def _sample(picture: Floats, grid: Floats) -> Floats:

@@ -262,6 +262,8 @@ class ClipSampler:
         marks = self._marks(bits, paintable, clean, gen)
         pastable = torch.tensor([kind.real is not None for kind in KINDS])[marks.kind]
         if self.config.harvested_share == 1.0:
+            if not self.real.has(REDDISH):
+                raise FacesError("these portraits have no reddish marks to harvest; give more of them")
             marks, pastable = marks.pick(pastable), pastable[pastable]
         real = (
             torch.rand(len(marks), generator=gen) < self.config.harvested_share / PASTABLE_SHARE

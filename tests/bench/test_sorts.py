@@ -31,6 +31,14 @@ def test_sizes_and_colours_are_told_apart() -> None:
     assert all(share.left == share.before for share in found.values())
 
 
+def test_a_flush_that_brightens_red_is_red() -> None:
+    raw, target, _, face = scene()
+    raw[:] = target
+    raw[100:140, 100:140] = (156, 138, 144)
+    true_map = (raw != target).any(-1).astype(np.float32)
+    assert set(sorts.shares(raw, raw, target, true_map, face)) == {("broad", "red")}
+
+
 def test_what_is_left_is_counted_where_it_is_left() -> None:
     raw, target, true_map, face = scene()
     out = raw.copy()

@@ -78,6 +78,12 @@ def test_every_variant_is_trained_and_judged(
     assert len({v["drift"] for v in read["variants"].values()}) > 6
 
 
+def test_odd_clips_cannot_be_cut_and_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [str(tmp_path), str(tmp_path), "--frames", "3", "--start-from", str(tmp_path / "none.pt")]
+    assert ablate.main(asked) == 2
+    assert "give an even number" in capsys.readouterr().err
+
+
 def test_missing_weights_are_one_sentence(
     faces_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,6 +31,20 @@ def test_it_goes_where_torchs_own_goes() -> None:
     assert float(away) < 0.03
 
 
+def test_a_checkpoint_of_torchs_muon_goes_on() -> None:
+    torch.manual_seed(3)
+    network = nn.Conv2d(8, 16, 3)
+    optimiser = Optimiser(network, 0.01)
+    network(torch.rand(2, 8, 5, 5)).sum().backward()
+    optimiser.step()
+    saved = optimiser.state_dict()
+    saved["muon"]["state"][0]["momentum_buffer"] = saved["muon"]["state"][0]["momentum_buffer"].view(16, -1)
+    other = Optimiser(network, 0.01)
+    other.load_state_dict(saved)
+    other.step()
+    assert other.muon.state[network.weight]["momentum_buffer"].shape == network.weight.shape
+
+
 def test_kernels_are_seen_as_matrices_and_the_rest_is_left_to_adamw() -> None:
     torch.manual_seed(2)
     network = nn.Sequential(nn.Conv2d(8, 16, 3), nn.Conv2d(16, 1, 1))
