@@ -7,8 +7,8 @@ import math
 import re
 from fractions import Fraction
 
+from stream.broad import ALL, BROAD_KINDS
 from stream.engine import ENGINES, PRESETS
-from stream.kinds import BROAD_KINDS
 
 MAX_S = 1e9
 
@@ -39,9 +39,9 @@ def broad_kinds(text: str) -> frozenset[str]:
     """Broad kinds of imperfection from 'redness,shine'; 'none' and 'all' are understood."""
     said = text.strip().lower()
     if said in ("none", "all"):
-        return frozenset(BROAD_KINDS if said == "all" else ())
+        return ALL if said == "all" else frozenset()
     chosen = frozenset(word.strip() for word in said.split(",") if word.strip()) or frozenset({said})
-    if not chosen <= set(BROAD_KINDS):
+    if not chosen <= ALL:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no list of {', '.join(BROAD_KINDS)}; write some of them with commas, none, or all"
         )
@@ -84,7 +84,7 @@ def add_retoucher(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--also",
         type=broad_kinds,
-        default=frozenset(BROAD_KINDS),
+        default=ALL,
         metavar="KINDS",
         help=f"what is taken away beside marks: some of {','.join(BROAD_KINDS)}, or none (default: all)",
     )

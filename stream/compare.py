@@ -18,7 +18,7 @@ _DIVIDER_RGB = (255, 255, 255)
 _CAPTION_HEIGHT = 0.045
 _CAPTION_LEAST_PX = 160
 _MAP_DIM = 0.45
-# Shadow under the eyes, redness, shine, in the order of stream.kinds.BROAD_KINDS.
+# Shadow under the eyes, redness, shine, in the order of stream.broad.BROAD_KINDS.
 KIND_RGB = ((70, 110, 255), (255, 70, 190), (90, 230, 230))
 
 

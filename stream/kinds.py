@@ -9,18 +9,14 @@ no skin is seen between them, a part of them counts as redness.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from stream.broad import BROAD_KINDS
 from stream.crop import FACE_PX
-from stream.errors import OptionError
 from stream.regions import BY_BIT, UNDER_EYE, polygon_mask
 
-UNDER_THE_EYES, REDNESS, SHINE = "under-eye", "redness", "shine"
-BROAD_KINDS = (UNDER_THE_EYES, REDNESS, SHINE)
 CELL_PX = 8
 CELLS = FACE_PX // CELL_PX
 # Shares are worked out for 2x2 pixels at once: a quarter of the time, and no mark is so small.
@@ -32,21 +28,6 @@ RAMP_LEVELS = 2.0
 
 Plane = npt.NDArray[np.float32]
 Shares = npt.NDArray[np.float32]
-
-
-def checked(also: Collection[str]) -> frozenset[str]:
-    """The kinds asked for.
-
-    Raises:
-        OptionError: one of them is no kind, or it is no collection of texts.
-    """
-    try:
-        chosen = frozenset(also)
-    except TypeError:
-        chosen = frozenset({""})
-    if isinstance(also, str) or not chosen <= set(BROAD_KINDS):
-        raise OptionError(f"also must be some of {', '.join(BROAD_KINDS)}, as in {{'redness'}}; not {also!r}")
-    return chosen
 
 
 def shares_of(residual: npt.NDArray[np.float32], face_landmarks_px: npt.NDArray[np.float32]) -> Shares:

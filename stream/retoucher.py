@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stream import kinds
+from stream import broad, kinds
 from stream.composite import add_residual, skin_guard
 from stream.crop import FACE_PX, crop_face
 from stream.engine import Engine, EngineState, check_preset, load_engine
@@ -51,7 +51,7 @@ class Retoucher:
 
     engine: a name (see stream.engine.ENGINES) or an Engine already loaded, which several Retouchers may
     share. strength: 0 (frames pass through bit for bit) to 1; may be changed at any time. also: which of
-    stream.kinds.BROAD_KINDS are taken away beside marks; may be changed alike. finder: face models to use
+    stream.broad.BROAD_KINDS are taken away beside marks; may be changed alike. finder: face models to use
     instead of mediapipe's; closed with the Retoucher only if it made them itself.
     """
 
@@ -62,7 +62,7 @@ class Retoucher:
         strength: float = 1.0,
         max_faces: int = 1,
         *,
-        also: Collection[str] = kinds.BROAD_KINDS,
+        also: Collection[str] = broad.ALL,
         finder: FaceFinder | None = None,
     ) -> None:
         self.strength = strength
@@ -98,7 +98,7 @@ class Retoucher:
 
     @also.setter
     def also(self, value: Collection[str]) -> None:
-        self._also = kinds.checked(value)
+        self._also = broad.checked(value)
 
     def warm_up(self) -> None:
         """Run every part once on a black picture: the first run of each takes many times as long as later
@@ -203,7 +203,7 @@ class Retoucher:
         face = stepped.located
         guard = skin_guard(face.face_landmarks_px)
         on_skin = cv2.multiply(stepped.map, guard, scale=1.0 / 255.0, dtype=cv2.CV_32F)
-        if len(self._also) < len(kinds.BROAD_KINDS):
+        if self._also != broad.ALL:
             shares = kinds.shares_of(stepped.residual, face.face_landmarks_px)
             guard = kinds.without(guard, shares, self._also)
         amount = self._strength * face.fade

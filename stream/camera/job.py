@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from stream.broad import ALL
 from stream.errors import OptionError
-from stream.kinds import BROAD_KINDS
 from stream.live.settings import Settings
 
 FPS = 30.0
@@ -37,7 +37,7 @@ class CameraJob:
     preset: str = "live"
     engine: str = "auto"
     max_faces: int = 1
-    also: Collection[str] = BROAD_KINDS
+    also: Collection[str] = ALL
     threads: int | None = None
 
     def __post_init__(self) -> None:

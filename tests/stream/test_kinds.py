@@ -9,6 +9,7 @@ import pytest
 
 from stream import cli, retoucher
 from stream.arguments import broad_kinds
+from stream.broad import BROAD_KINDS, REDNESS, SHINE, UNDER_THE_EYES
 from stream.broadcast import broadcast
 from stream.camera import session
 from stream.camera.command import job_of
@@ -16,7 +17,7 @@ from stream.cli import main
 from stream.compare import KIND_RGB, map_view
 from stream.crop import FACE_PX, alignment, transform
 from stream.errors import OptionError
-from stream.kinds import BROAD_KINDS, REDNESS, SHINE, UNDER_THE_EYES, shares_of, without
+from stream.kinds import shares_of, without
 from stream.live import filter as filter_module
 from stream.relay import command as relay
 from stream.relay.metrics import StageTimes

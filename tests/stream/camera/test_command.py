@@ -305,7 +305,8 @@ def test_the_command_runs_the_job_that_its_options_describe(monkeypatch: pytest.
     monkeypatch.setattr(session, "run_camera", seen.append)
     arguments = (
         "brio --size 640x480 --fps 25 --device 9 --backend obs --mirror --compare map --preview --never-idle "
-        "--quiet --strength 0.5 --preset studio --engine onnx-cpu --max-faces 2 --threads 3"
+        "--quiet --strength 0.5 --preset studio --engine onnx-cpu --max-faces 2 --threads 3 "
+        "--also shine"
     )
     assert command.run(options(*arguments.split())) == 0
     assert seen == [
@@ -323,6 +324,7 @@ def test_the_command_runs_the_job_that_its_options_describe(monkeypatch: pytest.
             preset="studio",
             engine="onnx-cpu",
             max_faces=2,
+            also=frozenset({"shine"}),
             threads=3,
         )
     ]
