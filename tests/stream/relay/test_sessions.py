@@ -259,10 +259,13 @@ def test_a_viewer_who_stops_reading_costs_the_others_nothing() -> None:
         await until(lambda: stuck.video.flushed == 1)
         keyframes = rooms.snapshot().streams[0].keyframes
         seen = len(watchers[1].seen)
+        asked: list[int] = []
+        asks, stuck.video._wants_keyframe = stuck.video._wants_keyframe, lambda: asked.append(1)
         await until(lambda: len(watchers[1].seen) > seen + 15)
-        # It is not read, so that it neither fills again nor asks for key frames.
-        assert stuck.video.flushed == 1
-        assert rooms.snapshot().streams[0].keyframes == keyframes
+        # It is not read, so that it asks for no key frame, and fills again only where somebody else did.
+        assert not asked
+        assert stuck.video.flushed <= 1 + rooms.snapshot().streams[0].keyframes - keyframes
+        stuck.video._wants_keyframe = asks
         transport._send_rtp = send
         gate.set()
         seen = len(watchers[0].seen)
@@ -309,9 +312,13 @@ def test_twenty_sessions_leave_no_task_thread_descriptor_or_object() -> None:
         before = standing()
         for _ in range(20):
             await once(rooms)
-        await until(lambda: all(a <= b for a, b in zip(standing(), before, strict=True)), 5.0)
-        left = [one for one in gc.get_objects() if type(one) in (Publication, Viewer, VideoEncoder)]
-        assert not left
+        # On a busy machine the last session's threads and sockets end a while after it.
+        await until(lambda: all(a <= b for a, b in zip(standing(), before, strict=True)), 15.0)
+
+        def left() -> list[object]:
+            return [one for one in gc.get_objects() if type(one) in (Publication, Viewer, VideoEncoder)]
+
+        await until(lambda: not left(), 15.0)
         await rooms.close()
 
     run(main, 60.0)
