@@ -7,6 +7,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
@@ -111,8 +112,11 @@ def run(main: Callable[[], Awaitable[None]], at_most_s: float = 30.0) -> None:
             async with asyncio.timeout(at_most_s):
                 await main()
         finally:
+            # Each in turn and within a time, so that what hangs in one is not another test's.
             while CLOSINGS:
-                await CLOSINGS.pop()()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(3.0):
+                        await CLOSINGS.pop()()
 
     asyncio.run(bounded())
 

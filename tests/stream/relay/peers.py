@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -146,6 +147,13 @@ class Receiver:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
+async def hang_up(peer: RTCPeerConnection, at_most_s: float = 3.0) -> None:
+    """Close a peer; aiortc waits for ever where a test took the sockets away and its own close failed."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(at_most_s):
+            await peer.close()
+
+
 class Publisher:
     """A page, or a strict WHIP client where returns is False. messages: what came on the control channel."""
 
@@ -181,7 +189,7 @@ class Publisher:
 
     async def close(self) -> None:
         await self.receiver.close()
-        await self.peer.close()
+        await hang_up(self.peer)
 
 
 class Watcher:
@@ -206,4 +214,4 @@ class Watcher:
 
     async def close(self) -> None:
         await self.receiver.close()
-        await self.peer.close()
+        await hang_up(self.peer)
