@@ -107,15 +107,14 @@ class Camera:
         y, x = offset
         return self.noise[int(grain > 0.5), frame, :, y : y + self.size, x : x + self.size]
 
-    def compress(self, frames: Tensor, painted: Tensor, gen: torch.Generator) -> None:
-        """8x8 DCT quantisation of some clips, chroma at half resolution, in place; frames [B, T, 3, H, W]
-        RGB. Of what was painted, alike and signed, chroma loses its resolution too: no codec leaves more."""
+    def compress(self, raw: Tensor, target: Tensor, gen: torch.Generator) -> None:
+        """8x8 DCT quantisation of some clips, chroma at half resolution, in place: raw [B, T, 3, H, W] RGB,
+        and target, alike, as raw's codec would show it without what was painted (see dct_compress)."""
         low, high = self.config.quality
-        quality = low + (high - low) * torch.rand(len(frames), generator=gen)
-        on = torch.rand(len(frames), generator=gen) < self.config.compression
+        quality = low + (high - low) * torch.rand(len(raw), generator=gen)
+        on = torch.rand(len(raw), generator=gen) < self.config.compression
         for clip in torch.nonzero(on).flatten().tolist():
-            frames[clip] = dct_compress(frames[clip], float(quality[clip]))
-            painted[clip] = halve_chroma(painted[clip])
+            raw[clip], target[clip] = dct_compress(raw[clip], target[clip], float(quality[clip]))
 
 
 def quantise(frames: Tensor) -> Tensor:
@@ -168,40 +167,57 @@ def table(values: tuple[tuple[int, ...], ...], quality: float) -> Tensor:
     return ((torch.tensor(values).float() * scale + 50.0) / 100.0).floor().clamp(1.0, 255.0)
 
 
-def _quantise_blocks(plane: Tensor, steps: Tensor) -> Tensor:
-    """Quantise the 8x8 DCT of a plane [N, h, w] in levels; h and w multiples of 8."""
-    n, h, w = plane.shape
-    matrix = dct_matrix(plane.device)
+def _quantise_blocks(raw: Tensor, target: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+    """Quantise the 8x8 DCT of planes [N, h, w] in levels; h and w multiples of 8. Both, decoded."""
+    n, h, w = raw.shape
+    matrix = dct_matrix(raw.device)
     both = torch.kron(matrix, matrix)  # [64 frequencies, 64 pixels]: one product a block is faster than two
-    blocks = plane.reshape(n, h // 8, 8, w // 8, 8).transpose(2, 3).reshape(-1, 64)
-    found = (blocks @ both.T).div_(steps.view(1, 64)).round_().mul_(steps.view(1, 64))
-    return (found @ both).view(n, h // 8, w // 8, 8, 8).transpose(2, 3).reshape(n, h, w)
+    steps = steps.view(1, 64)
+
+    def frequencies(plane: Tensor) -> Tensor:
+        return plane.reshape(n, h // 8, 8, w // 8, 8).transpose(2, 3).reshape(-1, 64) @ both.T
+
+    def pixels(found: Tensor) -> Tensor:
+        return (found @ both).view(n, h // 8, w // 8, 8, 8).transpose(2, 3).reshape(n, h, w)
+
+    before, clean = frequencies(raw), frequencies(target)
+    shown = (before / steps).round_().mul_(steps)
+    painted = before - clean
+    # What is shown at all is the mark's doing, unless next to nothing was painted there.
+    left = shown * (painted * shown.sign() / (0.3 * steps)).clamp_(0.0, 1.0)
+    lost = clean.abs() < 0.5 * steps
+    lost[:, 0] = False
+    return pixels(shown), pixels(shown - torch.where(lost, left, painted))
 
 
-def dct_compress(rgb: Tensor, quality: float) -> Tensor:
-    """JPEG's loss without its coding, 4:2:0, quality 1 to 100: rgb [N, 3, H, W] in [0, 1], the same shape."""
-    h, w = rgb.shape[-2:]
-    matrix = rgb.new_tensor(TO_YCC)
-    full = F.pad(rgb, (0, -w % 16, 0, -h % 16), mode="replicate") if h % 16 or w % 16 else rgb
-    ycc = ((255.0 * matrix) @ full.flatten(2)).view_as(full)
-    luma = _quantise_blocks(ycc[:, 0] - 128.0, table(LUMA_TABLE, quality).to(rgb.device)) + 128.0
-    half = F.avg_pool2d(ycc[:, 1:], 2).flatten(0, 1)
-    chroma = _quantise_blocks(half, table(CHROMA_TABLE, quality).to(rgb.device))
-    wide = _enlarged(chroma.view(-1, 2, *chroma.shape[1:]))
-    back = torch.cat([luma.unsqueeze(1), wide], 1)
-    out = ((torch.linalg.inv(matrix) / 255.0) @ back.flatten(2)).view_as(full)
-    seen: Tensor = out[..., :h, :w].clamp_(0.0, 1.0)
-    return seen
+def dct_compress(raw: Tensor, target: Tensor, quality: float) -> tuple[Tensor, Tensor]:
+    """JPEG's loss without its coding, 4:2:0, quality 1 to 100: raw [N, 3, H, W] in [0, 1], and the target,
+    alike.
+
+    The target is raw as shown less what was painted, so that both carry the same noise; but a codec leaves
+    little of the colour of a small mark, and raw less all of it would be green where the red is lost already.
+    So at frequencies where clean skin shows nothing, what is shown is taken away instead.
+    """
+    h, w = raw.shape[-2:]
+    matrix = raw.new_tensor(TO_YCC)
+    padding = (0, -w % 16, 0, -h % 16)
+    full = [F.pad(x, padding, mode="replicate") if any(padding) else x for x in (raw, target)]
+    ycc = [((255.0 * matrix) @ x.flatten(2)).view_as(x) for x in full]
+    tables = [table(values, quality).to(raw.device) for values in (LUMA_TABLE, CHROMA_TABLE)]
+    luma = _quantise_blocks(*(x[:, 0] - 128.0 for x in ycc), tables[0])
+    chroma = _quantise_blocks(*(F.avg_pool2d(x[:, 1:], 2).flatten(0, 1) for x in ycc), tables[1])
+    raw, target = (
+        _decoded(y + 128.0, c.view(-1, 2, *c.shape[1:]), matrix)[..., :h, :w]
+        for y, c in zip(luma, chroma, strict=True)
+    )
+    return raw, target
 
 
-def halve_chroma(rgb: Tensor) -> Tensor:
-    """What 4:2:0 leaves of rgb [N, 3, H, W]; linear, so differences of pictures may be given."""
-    matrix = rgb.new_tensor(TO_YCC)
-    ycc = (matrix @ rgb.flatten(2)).view_as(rgb)
-    wide = _enlarged(F.avg_pool2d(ycc[:, 1:], 2, ceil_mode=True))[..., : rgb.shape[2], : rgb.shape[3]]
-    left = torch.cat([ycc[:, :1], wide], 1)
-    back: Tensor = (torch.linalg.inv(matrix) @ left.flatten(2)).view_as(rgb)
-    return back
+def _decoded(luma: Tensor, chroma: Tensor, matrix: Tensor) -> Tensor:
+    """Luma [N, h, w] and chroma [N, 2, h / 2, w / 2] in levels to RGB [N, 3, h, w] in [0, 1]."""
+    ycc = torch.cat([luma.unsqueeze(1), _enlarged(chroma)], 1)
+    rgb: Tensor = ((torch.linalg.inv(matrix) / 255.0) @ ycc.flatten(2)).view_as(ycc)
+    return rgb.clamp_(0.0, 1.0)
 
 
 def _enlarged(chroma: Tensor) -> Tensor:

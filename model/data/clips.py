@@ -86,8 +86,8 @@ class ClipConfig:
 class Clip:
     """B clips of T frames, float32 on one device.
 
-    raw, target [B, T, 3, H, W] in [0, 1], sRGB-encoded RGB; target is raw, as the camera shows it, less
-    exactly what was painted, so that both carry the same noise and compression. map [B, T, 1, H, W] in [0,
+    raw, target [B, T, 3, H, W] in [0, 1], sRGB-encoded RGB; target is what the same camera, with the same
+    noise, codec and rounding, shows of the face with nothing painted. map [B, T, 1, H, W] in [0,
     1]: min(1, mean over RGB of abs(raw - target) / 0.08). flow [B, T, 2, H, W] px (x, y): what is at x was at
     x + flow one frame before; zeros in frame 0. skin, keep [B, T, 1, H, W] in [0, 1]: skin, and the moles and
     freckles that must survive. If asked for, to_canvas [B, T, 2, H, W] canvas px (x, y). face_index: rows of
@@ -302,8 +302,7 @@ class ClipSampler:
         frames = seen[:, :, :6]
         self.camera.light(frames, gen)
         self.camera.resolve(frames, gen)
-        raw, painted = self._seen(frames[:, :, :3], frames[:, :, 3:], gen)
-        target = painted.add_(raw).clamp_(0.0, 1.0)
+        raw, target = self._seen(frames[:, :, :3], frames[:, :, 3:], gen)
         truth = (raw - target).abs().mean(2, keepdim=True).div_(MAP_FULL).clamp_(max=1.0)
         skin, keep = (seen[:, :, k : k + 1].contiguous() for k in (6, 7))
         return Clip(
@@ -318,12 +317,15 @@ class ClipSampler:
         )
 
     def _seen(self, raw: Tensor, target: Tensor, gen: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Raw [B, T, 3, H, W] as sensor and codec leave it, and what was painted there: target less raw."""
+        """Raw and target [B, T, 3, H, W] as the same sensor, with the same noise, and codec leave them."""
         painted = target - raw
         seen = raw.contiguous()
         self.camera.sense(seen, gen)
-        self.camera.compress(seen, painted, gen)
-        return cam.quantise(seen), painted
+        clean = painted.add_(seen).clamp_(0.0, 1.0)
+        self.camera.compress(seen, clean, gen)
+        painted = clean.sub_(seen)  # so that rounding is the same in both as well
+        raw = cam.quantise(seen)
+        return raw, painted.add_(raw).clamp_(0.0, 1.0)
 
 
 def warp(picture: Tensor, grid: Tensor) -> Tensor:

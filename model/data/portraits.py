@@ -162,14 +162,13 @@ def _light_of(rgb_u8: NDArray[np.uint8], bits: NDArray[np.uint8]) -> tuple[float
 
 
 def soft_skin(bits: Tensor) -> Tensor:
-    """Where marks may be painted, float32 [B, 1, h, w] in [0, 1]: skin less a soft border; exactly 0 off
-    skin."""
+    """Where marks may be painted, float32 [B, 1, h, w] in [0, 1]: skin less a soft border of some 4 px;
+    exactly 0 off skin."""
     hard = (bits & SKIN).float().unsqueeze(1)  # [B, 1, h, w]
     size = hard.shape[-2:]
-    small = -F.max_pool2d(-hard, 4, 4, ceil_mode=True)
-    small = -F.max_pool2d(-small, 3, 1, 1)
+    small = -F.max_pool2d(-hard, 2, 2, ceil_mode=True)
     small = F.avg_pool2d(small, 3, 1, 1, count_include_pad=False)
-    wide = F.interpolate(small, scale_factor=4, mode="bilinear", align_corners=False)
+    wide = F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
     return wide[..., : size[0], : size[1]] * hard
 
 

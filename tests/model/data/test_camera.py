@@ -25,28 +25,28 @@ def test_dct_is_orthonormal() -> None:
 def test_unquantised_blocks_come_back() -> None:
     gen = torch.Generator().manual_seed(1)
     plane = 255.0 * torch.rand(2, 24, 40, generator=gen)
-    back = cam._quantise_blocks(plane, torch.full((8, 8), 1e-3))
+    back, _ = cam._quantise_blocks(plane, plane, torch.full((8, 8), 1e-3))
     torch.testing.assert_close(back, plane, rtol=0, atol=0.01)
 
 
 def test_a_flat_block_costs_only_its_mean() -> None:
     plane = torch.full((1, 8, 8), 37.3)
     # The DC coefficient of a flat block is 8 times its value: a step of 16 rounds to even levels.
-    back = cam._quantise_blocks(plane, cam.table(cam.LUMA_TABLE, 50))
+    back, _ = cam._quantise_blocks(plane, plane, cam.table(cam.LUMA_TABLE, 50))
     torch.testing.assert_close(back, torch.full((1, 8, 8), 38.0), rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize(("quality", "most"), [(95, 3.0), (60, 9.0)])
 def test_compression_loses_more_at_lower_quality(quality: int, most: float) -> None:
     picture = _smooth()
-    error = (cam.dct_compress(picture, quality) - picture).abs().mean() * 255.0
+    error = (cam.dct_compress(picture, picture, quality)[0] - picture).abs().mean() * 255.0
     assert 0.0 < float(error) < most
-    assert float(error) < float((cam.dct_compress(picture, 15) - picture).abs().mean() * 255.0)
+    assert float(error) < float((cam.dct_compress(picture, picture, 15)[0] - picture).abs().mean() * 255.0)
 
 
 def test_sides_need_not_be_multiples_of_sixteen() -> None:
     picture = _smooth(1, 45)
-    assert cam.dct_compress(picture, 80).shape == picture.shape
+    assert cam.dct_compress(picture, picture, 80)[1].shape == picture.shape
 
 
 def test_table_at_quality_50_is_the_standards_own() -> None:
@@ -65,9 +65,10 @@ def test_every_stage_changes_the_picture_and_the_last_leaves_eight_bits() -> Non
         before = seen.clone()
         stage(seen, gen)
         assert not torch.equal(before, seen)
-    before, painted = seen.clone(), 0.1 * torch.rand_like(seen)
-    camera.compress(seen, painted, gen)
+    before, other = seen.clone(), seen.clone()
+    camera.compress(seen, other, gen)
     assert not torch.equal(before, seen)
+    assert torch.equal(other, seen)
     cam.quantise(seen)
     assert torch.equal((seen * 255.0).round() / 255.0, seen)
 
@@ -88,17 +89,24 @@ def test_defocus_is_a_gaussian_that_keeps_the_light() -> None:
     assert corner * centre == pytest.approx(across**2, rel=1e-4)
 
 
-def test_of_what_was_painted_only_colour_loses_its_resolution() -> None:
-    flat = torch.full((1, 3, 15, 15), 0.1)
-    assert torch.allclose(cam.halve_chroma(flat), flat, atol=1e-6)
-    grey, red = torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16)
-    grey[..., 8, 8] = -0.2
-    red[:, 0, 8, 8] = 0.2
-    assert torch.allclose(cam.halve_chroma(grey), grey, atol=1e-6)
-    spread = cam.halve_chroma(red)
-    assert float(spread[0, 0, 8, 8]) < 0.15
-    luma = torch.tensor(cam.TO_YCC[0])
-    assert torch.allclose(luma @ spread.flatten(2), luma @ red.flatten(2), atol=1e-6)
+def test_where_the_codec_loses_a_marks_colour_the_target_has_no_colour_of_its_own() -> None:
+    skin = torch.tensor((0.75, 0.58, 0.50)).view(1, 3, 1, 1).expand(1, 3, 48, 48)
+    raw = skin.clone()
+    raw[:, 1:, 23:25, 23:25] *= 0.5
+    shown, target = cam.dct_compress(raw, skin.clone(), 45)
+    mark, ghost = (255.0 * (x - skin)[0, :, 23, 23] for x in (shown, target))
+    assert float(mark.max()) < -20.0  # grey: what is left of the red is darker in red, too
+    assert float(ghost.abs().max()) < 2.0
+
+
+def test_of_the_target_the_codec_leaves_raws_own_noise() -> None:
+    gen = torch.Generator().manual_seed(4)
+    raw = (0.5 + 0.1 * torch.randn(1, 3, 48, 48, generator=gen)).clamp(0.0, 1.0)
+    faint = raw + 0.002 * torch.randn(raw.shape, generator=gen)
+    shown, target = cam.dct_compress(raw, faint, 60)
+    alone, _ = cam.dct_compress(faint, faint, 60)
+    assert float((target - shown).abs().mean()) < 0.5 * float((alone - shown).abs().mean())
+    assert torch.equal(*cam.dct_compress(raw, raw.clone(), 60))
 
 
 def test_noise_is_as_strong_as_told_and_new_in_each_frame() -> None:
