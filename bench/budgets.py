@@ -81,6 +81,14 @@ GLASS = (
     Budget("relay_640x480_growth", "growth of that delay", "<=", 3.0, "ms/min"),
     Budget("relay_1280x720_growth", "growth of the delay at 1280x720", "<=", 3.0, "ms/min"),
 )
+SOAK = (
+    Budget("delay_growth", "growth of the delay in the relay", "<=", 3.0, "ms/min"),
+    Budget("memory_growth", "growth of the relay's memory", "<=", 1.0, "MB/min"),
+    Budget("files_growth", "open files more at the end", "<=", 0.0),
+    Budget("threads_growth", "threads more at the end", "<=", 0.0),
+    Budget("waited_p95_ms", "longest wait in a queue, p95", "<=", 33.4, "ms"),
+    Budget("lost_in_flood", "a good publisher's frames lost in a flood of bad offers", "<=", 0.0),
+)
 
 
 def judge(budgets: tuple[Budget, ...], figures: Mapping[str, float | None]) -> list[Verdict]:

@@ -8,18 +8,26 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from importlib import resources
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import av
 import cv2
 import numpy as np
 import numpy.typing as npt
+from av.packet import Packet
 from PIL import Image
 
 from bench.metrics import Pixels
 from bench.report import BenchError
+from stream.relay.codec import CLOCK, open_codec
+from stream.relay.colour import ToYuv
 
+Encoded: TypeAlias = "Packet[Any]"
 SIZE = (1280, 720)
 FPS = 30
+KBPS = 2500
+# Of a frame, in 1/90000 s.
+TICKS = 90_000 // FPS
 ASSET = "astronaut-raw.png"
 
 
@@ -70,6 +78,21 @@ def through_h264(frames: npt.NDArray[np.uint8], crf: int) -> npt.NDArray[np.uint
     with av.open(held, "r") as source:
         decoded = [frame.to_ndarray(format="rgb24") for frame in source.decode(video=0)]
     return np.asarray(decoded, np.uint8)
+
+
+def encoded_face(codec: str, size: tuple[int, int], seconds: float = 8.0) -> list[Encoded]:
+    """A moving face as real-time video of one length, a key frame each second.
+
+    codec: `vp8` or `h264`. size: width and height, even.
+    """
+    encoder, to_yuv = open_codec(codec, *size, FPS, KBPS, KBPS), ToYuv(codec)
+    pictures: list[Encoded] = []
+    for number, pixels in enumerate(moving_face(face_picture(None), round(seconds * FPS), size)):
+        frame = to_yuv(pixels)
+        frame.pts, frame.time_base, frame.duration = number * TICKS, CLOCK, TICKS
+        frame.pict_type = 1 if number % FPS == 0 else 0
+        pictures += encoder.encode(frame)
+    return pictures
 
 
 def _encode(

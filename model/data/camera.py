@@ -204,8 +204,10 @@ def dct_compress(raw: Tensor, target: Tensor, quality: float) -> tuple[Tensor, T
     full = [F.pad(x, padding, mode="replicate") if any(padding) else x for x in (raw, target)]
     ycc = [((255.0 * matrix) @ x.flatten(2)).view_as(x) for x in full]
     tables = [table(values, quality).to(raw.device) for values in (LUMA_TABLE, CHROMA_TABLE)]
-    luma = _quantise_blocks(*(x[:, 0] - 128.0 for x in ycc), tables[0])
-    chroma = _quantise_blocks(*(F.avg_pool2d(x[:, 1:], 2).flatten(0, 1) for x in ycc), tables[1])
+    lumas = [x[:, 0] - 128.0 for x in ycc]
+    chromas = [F.avg_pool2d(x[:, 1:], 2).flatten(0, 1) for x in ycc]
+    luma = _quantise_blocks(lumas[0], lumas[1], tables[0])
+    chroma = _quantise_blocks(chromas[0], chromas[1], tables[1])
     raw, target = (
         _decoded(y + 128.0, c.view(-1, 2, *c.shape[1:]), matrix)[..., :h, :w]
         for y, c in zip(luma, chroma, strict=True)
