@@ -208,7 +208,7 @@ class Training:
         found, wanted = load_weights(path), self.network.config
         if replace(found.config, blocks=wanted.blocks) != wanted or found.config.blocks > wanted.blocks:
             raise WeightsError(
-                f"{path} is of another network than preset {wanted.preset!r}: of {found.config.preset!r} "
+                f"{path} is of another network than preset {wanted.preset!r}: of preset {found.config.preset!r} "
                 f"with {found.config.blocks} residual blocks; name its preset with --preset"
             )
         self.take(found)
