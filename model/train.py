@@ -13,7 +13,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -200,24 +200,20 @@ class Training:
             ) from error
 
     def start_from(self, path: Path) -> None:
-        """Take the weights at `path` as a beginning; residual blocks that they lack begin as nothing.
+        """Take the weights at `path` as a beginning.
 
         Raises:
-            WeightsError: they are missing, damaged or of another network.
+            WeightsError: they are missing, damaged or of another preset.
         """
-        found, wanted = load_weights(path), self.network.config
-        if replace(found.config, blocks=wanted.blocks) != wanted or found.config.blocks > wanted.blocks:
-            raise WeightsError(
-                f"{path} is of another network than preset {wanted.preset!r}: of preset {found.config.preset!r} "
-                f"with {found.config.blocks} residual blocks; name its preset with --preset"
-            )
+        found = load_weights(path)
+        if found.config != self.network.config:
+            raise WeightsError(f"{path} is of preset {found.config.preset!r}; name it with --preset")
         self.take(found)
 
     def take(self, network: VRetouchEr) -> None:
-        """Begin with the weights of `network`, of the same sizes or with fewer residual blocks."""
-        grown = {**self.network.state_dict(), **network.state_dict()}
-        self.network.load_state_dict(grown)
-        self.averaged.load_state_dict(grown)
+        """Begin with the weights of `network`, of the same sizes."""
+        self.network.load_state_dict(network.state_dict())
+        self.averaged.load_state_dict(network.state_dict())
 
     def clip_loss(self, clip: Clip) -> tuple[Tensor, dict[str, float]]:
         """Mean loss over the frames of a clip, run recurrently, and its terms."""

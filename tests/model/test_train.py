@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from model.data.clips import ClipConfig, ClipSampler  # noqa: E402
 from model.train import ClipStream, Options, Progress, Training, average_into, learning_rate, main  # noqa: E402
 from model.validate import figures, retouch_clip, validate  # noqa: E402
 from model.vretoucher import VRetouchEr  # noqa: E402
-from model.weights import WeightsError, load_weights, save_weights  # noqa: E402
+from model.weights import load_weights, save_weights  # noqa: E402
 
 
 def options(faces_dir: Path, out: Path, **changes: object) -> Options:
@@ -138,20 +137,6 @@ def test_what_cannot_be_trained_from_is_one_sentence(
     assert len(said) == 4
     for line, word in zip(said, ("none", "none.pt", "'live'", "checkpoint"), strict=True):
         assert word in line
-
-
-def test_a_shallower_network_is_a_beginning(faces_dir: Path, tmp_path: Path) -> None:
-    shallow = VRetouchEr(preset("tiny"))
-    save_weights(shallow, tmp_path / "w.pt")
-    deep = Training(options(faces_dir, tmp_path), replace(preset("tiny"), blocks=2))
-    deep.start_from(tmp_path / "w.pt")
-    face = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    for network in (deep.network, deep.averaged):
-        found, wanted = (n.step(face, n.fresh_state(face)).residual for n in (network, shallow))
-        torch.testing.assert_close(found, wanted)
-    save_weights(deep.network, tmp_path / "deep.pt")
-    with pytest.raises(WeightsError, match="another network"):
-        Training(options(faces_dir, tmp_path)).start_from(tmp_path / "deep.pt")
 
 
 def test_the_budget_ends_by_steps_or_minutes(faces_dir: Path, tmp_path: Path) -> None:
