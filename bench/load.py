@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
@@ -66,6 +66,7 @@ class Load:
     def __init__(self, http: aiohttp.ClientSession, address: str, codec: str, track: LoopTrack) -> None:
         self._http, self._address, self._codec, self._track = http, address, codec, track
         self._peers: list[RTCPeerConnection] = []
+        self._places: list[str] = []
         self._viewers: list[Viewer] = []
         self.answers: Counter[int] = Counter()
 
@@ -110,8 +111,11 @@ class Load:
             return await answer.text()
 
     async def close(self) -> None:
-        """Hang up."""
+        """End every session, the viewers' first, and hang up."""
         self._track.stop()
+        for place in reversed(self._places):
+            with suppress(aiohttp.ClientError):  # the relay may be gone
+                await self._http.delete(self._address + place)
         await asyncio.gather(*(peer.close() for peer in self._peers))
 
     async def _connect(self, peer: RTCPeerConnection, path: str) -> None:
@@ -123,6 +127,7 @@ class Load:
             text = await answer.text()
             if answer.status != 201:
                 raise BenchError(f"the relay answered {answer.status} to an offer: {text.strip()}")
+            self._places.append(answer.headers["Location"])
         await peer.setRemoteDescription(RTCSessionDescription(text, "answer"))
         end_s = time.monotonic() + CONNECT_S
         while peer.connectionState != "connected":

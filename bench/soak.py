@@ -165,7 +165,7 @@ def figures_of(samples: Sequence[Sample], flooded: bool) -> dict[str, float | No
 
     decoded = grown("vretouch_stream_frames_total", 'became="decoded"')
     lost = max(0.0, last.sent - first.sent - decoded - UNDER_WAY)
-    seen = [now - before for now, before in zip(last.seen, first.seen, strict=True)]
+    seen = [end - begin for begin, end in zip(first.seen, last.seen, strict=True)]
     waits = [
         max(_oldest(sample, queue) for queue in ("decode", "encode", "viewers")) * 1e3 for sample in samples
     ]

@@ -95,6 +95,7 @@ def test_a_load_is_a_publisher_viewers_and_a_flood() -> None:
                 assert 0 < sample.total("vretouch_stream_frames_in_total") <= load.sent
                 assert set(load.answers) <= {400, 429}
                 await asyncio.gather(flood, return_exceptions=True)
+            await rooms.close()
 
     run(main)
 
