@@ -171,7 +171,7 @@ def test_broken_http_harms_nobody(served, request_bytes):
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.lists(mutated_offers, min_size=1, max_size=3))
+@given(st.lists(mutated_offers, min_size=1, max_size=2))  # four may publish
 def test_no_session_of_a_real_room_is_left(offers):
     """What the look at the offer lets through may be refused still, and is never an error."""
 
