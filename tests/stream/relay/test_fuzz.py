@@ -164,8 +164,9 @@ def test_broken_http_harms_nobody(served, request_bytes):
             while piece := connection.recv(65536):
                 answer += piece
     event(f"answer {answer[:12]!r}")
-    assert not answer.startswith(b"HTTP/1.1 5")
-    assert not answer or answer.startswith(b"HTTP/1.")
+    # A request line without a version is answered as HTTP/0.9.
+    assert not answer or answer.startswith(b"HTTP/")
+    assert answer[8:10] != b" 5"
     assert not served.rooms.open
     assert served.ask("GET", "/healthz", b"", {})[0] == 200
 
