@@ -26,8 +26,8 @@ Encoded: TypeAlias = "Packet[Any]"
 SIZE = (1280, 720)
 FPS = 30
 KBPS = 2500
-# Of a frame, in 1/90000 s.
-TICKS = 90_000 // FPS
+# Of the codecs' clock, a frame.
+TICKS = CLOCK.denominator // FPS
 ASSET = "astronaut-raw.png"
 
 

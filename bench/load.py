@@ -14,7 +14,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from bench.footage import FPS, TICKS, Encoded
 from bench.report import BenchError
-from stream.relay.hooks import count_video, keep_to_loopback
+from stream.relay.hooks import keep_to_loopback, tap_audio
 
 STREAM = "soak"
 SDP = {"Content-Type": "application/sdp"}
@@ -51,9 +51,10 @@ class Viewer:
         transceiver = self.peer.addTransceiver("video", "recvonly")
         self.seen = 0
         self._newest: int | None = None
-        count_video(transceiver.receiver, self._came)
+        # What is made for sound, that it is handed on as it comes, spares the decoding of pictures too.
+        tap_audio(transceiver.receiver, self._came)
 
-    def _came(self, time_of: int) -> None:
+    def _came(self, _payload: bytes, time_of: int) -> None:
         if time_of != self._newest:
             self._newest = time_of
             self.seen += 1
@@ -61,7 +62,7 @@ class Viewer:
 
 class Load:
     """What weighs on the relay at `address`. sent: of the publisher; seen: of each viewer; answers: to bad
-    offers, by status."""
+    offers, by status, 0 for none."""
 
     def __init__(self, http: aiohttp.ClientSession, address: str, codec: str, track: LoopTrack) -> None:
         self._http, self._address, self._codec, self._track = http, address, codec, track
@@ -107,15 +108,19 @@ class Load:
 
     async def metrics(self) -> str:
         """The relay's own figures, as text."""
-        async with self._http.get(f"{self._address}/metrics") as answer:
-            return await answer.text()
+        try:
+            async with self._http.get(f"{self._address}/metrics") as answer:
+                return await answer.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise BenchError(f"the relay says nothing any more ({type(error).__name__})") from error
 
     async def close(self) -> None:
         """End every session, the viewers' first, and hang up."""
         self._track.stop()
         for place in reversed(self._places):
-            with suppress(aiohttp.ClientError):  # the relay may be gone
-                await self._http.delete(self._address + place)
+            with suppress(aiohttp.ClientError, TimeoutError):  # the relay may be gone
+                async with self._http.delete(self._address + place):
+                    pass
         await asyncio.gather(*(peer.close() for peer in self._peers))
 
     async def _connect(self, peer: RTCPeerConnection, path: str) -> None:
@@ -137,8 +142,11 @@ class Load:
 
     async def _bad_offer(self) -> None:
         offer = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n"
-        async with self._http.post(f"{self._address}/whip", data=offer, headers=SDP) as answer:
-            self.answers[answer.status] += 1
+        status = 0
+        with suppress(aiohttp.ClientError, TimeoutError):
+            async with self._http.post(f"{self._address}/whip", data=offer, headers=SDP) as answer:
+                status = answer.status
+        self.answers[status] += 1
 
 
 @asynccontextmanager

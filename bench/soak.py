@@ -33,7 +33,7 @@ MIB = 1024.0**2
 @dataclass(frozen=True)
 class Sample:
     """What was so at one time. at_s: monotonic. sent: by the publisher; seen: by each viewer. answers: to bad
-    offers, by status. of: the relay's figures, as in /metrics, by their text up to the value."""
+    offers, by status, 0 for none. of: the relay's figures, as in /metrics, by their text up to the value."""
 
     at_s: float
     sent: int
@@ -128,7 +128,12 @@ async def _samples(load: Load, seconds: float) -> list[Sample]:
 
 async def _sample(load: Load) -> Sample:
     text = await load.metrics()
-    return Sample(time.monotonic(), load.sent, tuple(load.seen), dict(load.answers), parsed(text))
+    sample = Sample(time.monotonic(), load.sent, tuple(load.seen), dict(load.answers), parsed(text))
+    if math.isnan(sample.total("vretouch_stream_frames_in_total")):
+        raise BenchError(
+            f"the relay has lost its publisher after {load.sent} frames; run it by hand to see why"
+        )
+    return sample
 
 
 def line(samples: Sequence[Sample]) -> str:

@@ -27,7 +27,6 @@ class Config:
         fir: refine the map by the one before (Eq. 3); without, this frame's evidence stands alone.
         mma: the MMA blocks (Eq. 4-6); without, the features go to the decoder as they are.
         guided: the refined map masks Q, K and V (Eq. 4); without, every place counts half.
-        blocks: residual blocks of the encoder at 1/8 of the face's side.
     """
 
     preset: str
@@ -41,7 +40,6 @@ class Config:
     fir: bool = True
     mma: bool = True
     guided: bool = True
-    blocks: int = 0
 
     @property
     def reference_channels(self) -> int:
@@ -54,7 +52,7 @@ class Config:
 
 
 PRESETS: dict[str, Config] = {
-    "live": Config(preset="live", channels=(16, 32, 64, 96), mma_blocks=2, mma_channels=8, blocks=2),
+    "live": Config(preset="live", channels=(16, 32, 64, 96), mma_blocks=2, mma_channels=8),
     "studio": Config(
         preset="studio", channels=(64, 128, 256, 384), mma_blocks=5, mma_channels=128, flow_channels=32
     ),

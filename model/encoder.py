@@ -31,20 +31,6 @@ def enlarge(x: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
-class Residual(nn.Module):
-    """x + conv(relu(conv(x))). It begins as x itself, so that it can be added to a trained network."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = conv(channels, channels)
-        self.second = conv(channels, channels)
-        nn.init.zeros_(self.second.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`x` [B, C, h, w], at least 0, to the same size."""
-        return activate(x + self.second(activate(self.first(x))))
-
-
 class Encoder(nn.Module):
     """Features f_t of a face, with the scales 1/16 to 1/64 mixed in: what is broad (redness, shine, shadow)
     is seen only against the rest of the face."""
@@ -56,7 +42,6 @@ class Encoder(nn.Module):
         self.down4 = conv(c2, c4, stride=2)
         self.down8 = conv(c4, c8, stride=2)
         self.conv8 = conv(c8, c8)
-        self.deep8 = nn.Sequential(*(Residual(c8) for _ in range(config.blocks)))
         self.down16 = conv(c8, c16, stride=2)
         self.down32 = conv(c16, c16, stride=2)
         self.down64 = conv(c16, c16, stride=2)
@@ -71,7 +56,7 @@ class Encoder(nn.Module):
         skip2 = activate(self.down2(face))
         skip4 = activate(self.down4(skip2))
         x = activate(self.down8(skip4))
-        x = self.deep8(activate(x + self.conv8(x)))
+        x = activate(x + self.conv8(x))
         wide = activate(self.down16(x))
         wider = activate(self.down32(wide))
         widest = activate(self.down64(wider))

@@ -162,7 +162,7 @@ def _light_of(rgb_u8: NDArray[np.uint8], bits: NDArray[np.uint8]) -> tuple[float
 
 
 def soft_skin(bits: Tensor) -> Tensor:
-    """Where marks may be painted, float32 [B, 1, h, w] in [0, 1]: skin less a soft border of some 4 px;
+    """Where marks may be painted, float32 [B, 1, h, w] in [0, 1]: skin less a soft border of a few px;
     exactly 0 off skin."""
     hard = (bits & SKIN).float().unsqueeze(1)  # [B, 1, h, w]
     size = hard.shape[-2:]

@@ -110,11 +110,6 @@ def tap_audio(receiver: RTCRtpReceiver, on_packet: Callable[[bytes, int], None])
     return intake
 
 
-def count_video(receiver: RTCRtpReceiver, on_packet: Callable[[int], None]) -> None:
-    """Have the time of each packet of video told to on_packet(pts), and nothing decoded; before it starts."""
-    tap_audio(receiver, lambda _payload, pts: on_packet(pts))
-
-
 def rtp_origin_in(receiver: RTCRtpReceiver) -> int | None:
     """The RTP time of the packet whose pts is 0; None before there is one."""
     inner: Any = receiver

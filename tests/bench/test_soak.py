@@ -100,6 +100,27 @@ def test_a_load_is_a_publisher_viewers_and_a_flood() -> None:
     run(main)
 
 
+def test_a_relay_that_is_gone_is_said_and_does_not_end_the_flood() -> None:
+    async def main() -> None:
+        rooms = Rooms(MediaOptions(loopback=True), FakeFilter)
+        server = TestServer(make_app(rooms, PAGES), host="127.0.0.1")
+        await server.start_server()
+        async with loading(
+            f"http://127.0.0.1:{server.port}", "vp8", encoded_face("vp8", (320, 240), 0.2)
+        ) as load:
+            await server.close()
+            await rooms.close()
+            flood = asyncio.create_task(load.flood(50.0))
+            await until(lambda: load.answers[0] > 3)
+            assert not flood.done()
+            flood.cancel()
+            with pytest.raises(BenchError, match="says nothing any more"):
+                await load.metrics()
+            await asyncio.gather(flood, return_exceptions=True)
+
+    run(main)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

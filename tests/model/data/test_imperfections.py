@@ -11,7 +11,7 @@ torch = require("torch")
 from model.data import imperfections as imp  # noqa: E402
 from model.data import kinds  # noqa: E402
 from model.data.clips import Rendering  # noqa: E402
-from model.data.portraits import HAEMOGLOBIN, MELANIN  # noqa: E402
+from model.data.portraits import HAEMOGLOBIN, MELANIN, SKIN, soft_skin  # noqa: E402  # noqa: E402
 from model.data.stamps import NoiseBank, Places, splat, stamps  # noqa: E402
 
 FLAT_LIGHT = torch.tensor([[0.0, -0.5]])
@@ -178,3 +178,13 @@ def test_marks_do_not_lie_upon_each_other() -> None:
     gap = torch.hypot(x[:, None] - x, y[:, None] - y) / (kept.radius[:, None] + kept.radius)
     gap[clip[:, None] != clip] = 9.0
     assert float(gap.fill_diagonal_(9.0).min()) >= 0.75
+
+
+@pytest.mark.parametrize("border", [16, 17, 18, 19])
+def test_marks_may_lie_close_to_skins_border_and_not_beyond(border: int) -> None:
+    bits = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    bits[..., border:] = SKIN
+    paintable = soft_skin(bits)[0, 0]
+    assert not paintable[:, :border].any()
+    assert float(paintable[:, border + 2].min()) > 0.6
+    assert float(paintable[:, border].max()) < 1.0
