@@ -23,6 +23,10 @@ def test_weights_come_back_bit_for_bit(tmp_path: Path) -> None:
         assert torch.equal(value, loaded.state_dict()[name])
 
 
+def test_the_shipped_weights_are_of_the_presets_own_sizes() -> None:
+    assert weights.load_preset("live").config == PRESETS["live"]
+
+
 def test_missing_weights_are_named_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(weights.WeightsError, match=r"none\.pt; train them with"):
         weights.load_weights(tmp_path / "none.pt")

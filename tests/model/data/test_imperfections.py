@@ -11,7 +11,7 @@ torch = require("torch")
 from model.data import imperfections as imp  # noqa: E402
 from model.data import kinds  # noqa: E402
 from model.data.clips import Rendering  # noqa: E402
-from model.data.portraits import HAEMOGLOBIN, MELANIN, SKIN, soft_skin  # noqa: E402  # noqa: E402
+from model.data.portraits import HAEMOGLOBIN, MELANIN, SKIN, soft_skin  # noqa: E402
 from model.data.stamps import NoiseBank, Places, splat, stamps  # noqa: E402
 
 FLAT_LIGHT = torch.tensor([[0.0, -0.5]])
