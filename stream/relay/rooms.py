@@ -110,6 +110,7 @@ class Rooms:
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.gather(self._ticker, return_exceptions=True)
+            self._ticker = None  # a cancelled task holds its frame, and that the last publication
         while self._closings:
             await asyncio.wait(self._closings)
 
