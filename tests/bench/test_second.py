@@ -178,20 +178,45 @@ def test_a_folder_without_held_out_faces_is_refused(tmp_path: Path) -> None:
 def test_colour_alone_loses_its_resolution() -> None:
     grey = np.zeros((8, 8, 3), np.float32)
     grey[3, 3] = -0.2
-    assert np.abs(clips._halve_chroma(grey) - grey).max() < 1e-6
+    assert np.abs(clips._ycc(grey)[..., 1:]).max() < 1e-6
+    assert clips._ycc(grey)[3, 3, 0] == pytest.approx(-0.2)
     red = np.zeros((8, 8, 3), np.float32)
     red[3, 3, 0] = 0.2
-    spread = clips._halve_chroma(red)
-    assert spread[3, 3, 0] < 0.15
-    assert np.abs(spread @ clips.LUMA - red @ clips.LUMA).max() < 1e-6
+    assert 0.0 < clips._ycc(red)[3, 3, 2] < 0.05
 
 
-def test_what_was_laid_on_goes_through_the_codecs_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_the_codec_left_of_a_mark_is_taken_off() -> None:
+    painted = np.zeros((64, 64, 3), np.float32)
+    painted[20:28, 20:28] = (-0.02, 0.12, 0.12)
+    inside = (slice(20, 28), slice(20, 28))
+    for share in (0.0, 0.5, 1.0, 1.4):
+        found = clips._survived(painted, share * painted)[inside].mean((0, 1))
+        assert found == pytest.approx(min(share, 1.0) * painted[inside].mean((0, 1)), abs=0.012)
+    assert not clips._survived(np.zeros_like(painted), painted).any()
+
+
+def test_the_target_of_a_coded_clip_is_no_greener_than_clean_skin() -> None:
+    """Small red spots, of which x264 loses much of the colour."""
+    spotted = np.full((2, 128, 128, 3), (200, 160, 140), np.uint8)
+    painted = np.zeros(spotted.shape, np.float32)
+    for x in range(20, 120, 18):
+        spotted[:, x : x + 4, x : x + 4] = (205, 130, 115)
+        painted[:, x : x + 4, x : x + 4] = np.array([-5, 30, 25], np.float32) / 255.0
+    shown, less = clips._coded(spotted, painted, 28)
+    target = shown + 255.0 * less
+    clean = through_h264(np.full_like(spotted, (200, 160, 140)), 28)
+    assert np.abs(target - clean)[:, 16:116, 16:116].mean((0, 1, 2)).max() < 1.0
+    spots = painted[..., 1] > 0
+    assert np.abs((target - clean)[spots].mean(0)).max() < 6.0
+    assert np.abs((shown - clean)[spots].mean(0)).max() > 10.0
+
+
+def test_what_a_codec_does_not_show_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     face = plain_face()
     scene = stage(face, rng(1))
-    monkeypatch.setattr(clips, "_halve_chroma", np.zeros_like)
+    monkeypatch.setattr(clips, "through_h264", lambda frames, _: np.full_like(frames, 128))
     for coded, seen in ((0.0, True), (1.0, False)):
         monkeypatch.setattr(clips, "CODED", coded)
         footage = clips.film(face, scene, 2, True, rng(1))
-        assert footage.map.any() == seen
-        assert (footage.raw_u8 != footage.target_u8).any() == seen
+        assert (footage.map > 0.1).any() == seen
+        assert (np.abs(footage.raw_u8.astype(int) - footage.target_u8) > 3).any() == seen
