@@ -123,7 +123,7 @@ def footage_of(clip: Clip, name: str, oval: np.ndarray[tuple[int, ...], np.dtype
         target_u8=target,
         map=clip.map[0, :, 0].contiguous().numpy(),
         skin=skin,
-        keep=clip.keep[0, :, 0].contiguous().numpy(),
+        keep=clip.keep[0].amax(1).numpy(),
         flow=clip.flow[0].permute(0, 2, 3, 1).contiguous().numpy(),
         to_canvas=clip.to_canvas[0].permute(0, 2, 3, 1).contiguous().numpy(),
         oval=oval,

@@ -21,10 +21,10 @@ _LEAST_PAINTED_PX = 20.0
 class Footage:
     """One clip of T frames with its truth, and where it came from.
 
-    raw_u8, target_u8: uint8 [T, H, W, 3] RGB; target is raw less exactly what was painted. map: float32 [T,
-    H, W] in [0, 1]. skin: bool [T, H, W]. keep: float32 [T, H, W] in [0, 1]. flow: float32 [T, H, W, 2] px,
-    backward. to_canvas: float32 [T, H, W, 2], canvas px. oval: uint8 [S, S], 255 inside the face oval of the
-    canvas. monk: tone of the clip's own skin, 1-10.
+    raw_u8, target_u8: uint8 [T, H, W, 3] RGB; target is raw less what was painted, as far as a codec shows
+    it. map: float32 [T, H, W] in [0, 1]. skin: bool [T, H, W]. keep: float32 [T, H, W] in [0, 1]. flow:
+    float32 [T, H, W, 2] px, backward. to_canvas: float32 [T, H, W, 2], canvas px. oval: uint8 [S, S], 255
+    inside the face oval of the canvas. monk: tone of the clip's own skin, 1-10.
     """
 
     name: str

@@ -85,7 +85,7 @@ class NetworkPath:
             raise BenchError(
                 f"a face must be {FACE_PX} x {FACE_PX} px, not {list(raw_u8.shape)}; give aligned faces"
             )
-        residual, seen = self._engine.step(raw_u8, self._state)
+        residual, seen = self._engine.step(raw_u8, self._state)[:2]
         out = np.clip(raw_u8 + np.rint(residual), 0, 255).astype(np.uint8)
         return Retouched(out, seen, True)
 

@@ -23,8 +23,10 @@ from bench.metrics import Pixels, changed_bytes
 from bench.paths import ClipPath, FramePath, NetworkPath, Retouched, engine_for
 from bench.report import BenchError
 from bench.second.clips import SecondClips
+from stream.arguments import traits
 from stream.engine import Engine
 from stream.face import FaceFinder, FaceModels
+from stream.keep import DEFAULT
 from stream.retoucher import Retoucher
 
 OURS = "vretouch"
@@ -278,6 +280,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", type=Path, metavar="ONNX", help="judge this file instead of the shipped weights"
     )
+    parser.add_argument(
+        "--keep", type=traits, default=DEFAULT, metavar="TRAITS", help="as of `vretouch file` (moles)"
+    )
     parser.add_argument("--network-only", action="store_true", help="aligned faces straight into the network")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="write a picture sheet")
     parser.add_argument("--sheet-clips", type=int, default=12, metavar="N", help="clips on the sheet (12)")
@@ -304,7 +309,11 @@ def main(options: argparse.Namespace) -> int:
             partial(mesh_moved, models),
         )
         outcome = _run(clips(options.clips), engine, plan, options)
-    settings = vars(options) | {"engine": engine.name, "seconds": round(time.perf_counter() - began, 1)}
+    settings = vars(options) | {
+        "engine": engine.name,
+        "keep": sorted(options.keep),
+        "seconds": round(time.perf_counter() - began, 1),
+    }
     print(tables(outcome, flat_figures(outcome), generator.budgets), file=report.text_stream(options.json))
     if options.sheet:
         sheet.save(outcome.rows, options.sheet)
@@ -317,7 +326,7 @@ def _run(footages: Iterable[Footage], engine: Engine, plan: Plan, options: argpa
     if options.network_only:
         return run(footages, NetworkPath(engine), None, plan)
     with (
-        Retoucher(options.preset, engine) as full,
+        Retoucher(options.preset, engine, keep=options.keep) as full,
         Retoucher(options.preset, engine, strength=0.0) as zero,
     ):
         return run(footages, FramePath(full), FramePath(zero), plan)

@@ -9,21 +9,23 @@ Two kinds of state, both all zeros before the first frame, float32:
 
 The pictures come out as the 2x2 pixels of cells, and as two factors: with [0, 4 c + 2 i + j, y, x] laid out
 as channel c at (2 y + i, 2 x + j), retouched = face + map * residual. ONNX Runtime takes a tenth of the step
-to multiply them and put them in place; a runtime does both in passing.
+to multiply them and put them in place; a runtime does both in passing. What is to be kept comes out as it is,
+at a quarter of the side; nothing is done with it in the graph.
 """
 
 import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from model.config import FACE_PX, PATCH_CHANNELS, Config
+from model.config import FACE_PX, KEPT, PATCH_CHANNELS, Config
 
-VERSION = 4
+VERSION = 5
 LEVELS = 255.0
 METADATA_KEY = "vretouch"
 FACE = "face"
 RESIDUAL = "residual_cells"
 MAP = "map_cells"
+KEPT_OUT = "kept"
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def metadata(config: Config, face_px: int = FACE_PX) -> str:
                 RESIDUAL: "[1, 3 * 4, H/2, W/2], cells of [1, 3, H, W] in 8-bit levels",
                 MAP: "[1, 1 * 4, H/2, W/2], cells of [1, 1, H, W] in [0, 1], clean skin 0",
                 "retouched": "face + map * residual",
+                KEPT_OUT: f"[1, {len(KEPT)}, H/4, W/4] in [0, 1]: how likely {' and '.join(KEPT)} are there",
             },
             "states": [asdict(spec) for spec in state_specs(config, face_px)],
         }

@@ -7,8 +7,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from export.contract import FACE, LEVELS, MAP, METADATA_KEY, RESIDUAL, metadata, state_specs
+from export.contract import FACE, KEPT_OUT, LEVELS, MAP, METADATA_KEY, RESIDUAL, metadata, state_specs
 from model.config import FACE_PX
+from model.localizer import probability
 from model.state import State
 from model.vretoucher import VRetouchEr
 
@@ -33,9 +34,10 @@ class Streaming(nn.Module):
     ) -> tuple[Tensor, ...]:
         """One step; see `export.contract`."""
         state = State(patches_prev, map_prev, references[None], valid)
-        residual, mask, pushed, _ = self.network.look(face, state)
+        residual, mask, pushed, trace = self.network.look(face, state)
         one = torch.ones(1, 1)
-        return residual, mask, pushed.patches, pushed.map_prev, pushed.reference, one
+        kept = probability(trace.kept)
+        return residual, mask, kept, pushed.patches, pushed.map_prev, pushed.reference, one
 
 
 def export_onnx(network: VRetouchEr, path: Path, face_px: int = FACE_PX) -> None:
@@ -48,7 +50,7 @@ def export_onnx(network: VRetouchEr, path: Path, face_px: int = FACE_PX) -> None
         dynamo=True,
         opset_version=OPSET,
         input_names=[FACE, *(f"{spec.name}_in" for spec in specs)],
-        output_names=[RESIDUAL, MAP, *(f"{spec.name}_out" for spec in specs)],
+        output_names=[RESIDUAL, MAP, KEPT_OUT, *(f"{spec.name}_out" for spec in specs)],
         verbose=False,
     )
     assert program is not None

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.contract import FACE, LEVELS, MAP, RESIDUAL, StateSpec, state_specs
+from export.contract import FACE, KEPT_OUT, LEVELS, MAP, RESIDUAL, StateSpec, state_specs
 from model.vretoucher import VRetouchEr
 
 Array = NDArray[np.float32]
@@ -28,12 +28,14 @@ class Parity:
         frames: how many were chained.
         residual_levels: of the residual, in 8-bit levels.
         map: of the map, in [0, 1].
+        kept: of where moles and freckles are, in [0, 1].
         largest_levels: the largest residual itself: nought would prove nothing.
     """
 
     frames: int
     residual_levels: float
     map: float
+    kept: float
     largest_levels: float
 
 
@@ -63,11 +65,11 @@ class Stream:
         self.states: dict[str, Array] = {spec.name: np.zeros(spec.shape, np.float32) for spec in specs}
         self.count = 0
 
-    def step(self, face: Array) -> tuple[Array, Array]:
-        """`face` [1, 3, H, W] to M_full * r, in units of the face, and M_full."""
+    def step(self, face: Array) -> tuple[Array, Array, Array]:
+        """`face` [1, 3, H, W] to M_full * r, in units of the face, M_full, and what is kept."""
         feed = {FACE: face, **{f"{name}_in": value for name, value in self.states.items()}}
-        names = [RESIDUAL, MAP, *(f"{spec.name}_out" for spec in self.specs)]
-        residual, mask, *after = self.session.run(names, feed)
+        names = [RESIDUAL, MAP, KEPT_OUT, *(f"{spec.name}_out" for spec in self.specs)]
+        residual, mask, kept, *after = self.session.run(names, feed)
         for spec, value in zip(self.specs, after, strict=True):
             if spec.slot_axis is None:
                 self.states[spec.name] = value
@@ -75,7 +77,7 @@ class Stream:
                 slots = np.moveaxis(self.states[spec.name], spec.slot_axis, 0)
                 slots[self.count % len(slots)] = np.moveaxis(value, spec.slot_axis, 0)[0]
         self.count += 1
-        return in_place(residual) * in_place(mask) / LEVELS, in_place(mask)
+        return in_place(residual) * in_place(mask) / LEVELS, in_place(mask), kept
 
 
 def in_place(cells: Array) -> Array:
@@ -92,19 +94,20 @@ def measure_parity(network: VRetouchEr, path: Path, face_px: int) -> Parity:
     stream = Stream(path, state_specs(network.config, face_px))
     faces = moving_faces(frames, face_px)
     state = network.fresh_state(faces[0])
-    residual_worst = map_worst = largest = 0.0
+    residual_worst = map_worst = kept_worst = largest = 0.0
     for face in faces[:frames]:
         step = network.step(face, state)
         state = step.state
-        residual, mask = stream.step(face.numpy())
+        residual, mask, kept = stream.step(face.numpy())
         residual_worst = max(residual_worst, float(np.abs(residual - step.residual.numpy()).max()))
         map_worst = max(map_worst, float(np.abs(mask - step.map.numpy()).max()))
+        kept_worst = max(kept_worst, float(np.abs(kept - step.kept.numpy()).max()))
         largest = max(largest, float(step.residual.abs().max()))
-    return Parity(frames, residual_worst * LEVELS, map_worst, largest * LEVELS)
+    return Parity(frames, residual_worst * LEVELS, map_worst, kept_worst, largest * LEVELS)
 
 
-def verify(network: VRetouchEr, path: Path, face_px: int, levels: float = 0.05) -> Parity:
-    """`measure_parity`, refused where it is more than `levels`.
+def verify(network: VRetouchEr, path: Path, face_px: int, levels: float = 0.05, kept: float = 1e-3) -> Parity:
+    """`measure_parity`, refused where it is more than `levels`, or `kept` of what stays.
 
     Raises:
         ParityError: the file differs from the network.
@@ -116,5 +119,10 @@ def verify(network: VRetouchEr, path: Path, face_px: int, levels: float = 0.05) 
         raise ParityError(
             f"{path} differs from the network by {parity.residual_levels:.3g} levels over {parity.frames} "
             f"frames (at most {levels} are allowed); do not ship it."
+        )
+    if not parity.kept <= kept:
+        raise ParityError(
+            f"{path} differs from the network by {parity.kept:.3g} in what is to be kept over "
+            f"{parity.frames} frames (at most {kept} is allowed); do not ship it."
         )
     return parity

@@ -5,6 +5,11 @@ from typing import Any
 
 FACE_PX = 512
 PATCH_CHANNELS = 4
+# What a person is known by, each a class of the localizer of its own.
+KEPT = ("moles", "freckles")
+# How much more a pixel of theirs, and one of an imperfection, counts than clean skin where the localizer
+# learns them: a face has a few moles, and unweighted none anywhere is all but right.
+KEPT_RARITY, PAINTED_RARITY = 200.0, 8.0
 
 
 class UnknownPresetError(ValueError):

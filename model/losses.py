@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.config import KEPT_RARITY, PAINTED_RARITY
 from model.vretoucher import Step, Trace
 from model.warp import warp
 
@@ -24,6 +25,7 @@ class LossWeights:
     detail: float = 15.0
     broad: float = 20.0
     map: float = 0.15
+    kept: float = 0.1
     flow: float = 0.1
     temporal: float = 60.0
     gain: float = 0.2
@@ -39,7 +41,7 @@ class Truth:
         raw, target: [B, 3, H, W] in [0, 1].
         map: [B, 1, H, W] in [0, 1].
         flow: [B, 2, H, W] pixels, backward.
-        keep: [B, 1, H, W] in [0, 1], moles and freckles that must survive.
+        keep: [B, 2, H, W] in [0, 1], moles and freckles that must survive.
     """
 
     raw: Tensor
@@ -57,6 +59,7 @@ class Terms:
     detail: Tensor
     broad: Tensor
     map: Tensor
+    kept: Tensor
     flow: Tensor
     temporal: Tensor
     gain: Tensor
@@ -126,7 +129,7 @@ def map_loss(trace: Trace, mask: Tensor, truth: Tensor, keep: Tensor) -> Tensor:
     but right.
     """
     weight = 1 + RARITY * torch.maximum(truth, keep)
-    truth4, weight4 = (F.max_pool2d(F.avg_pool2d(x, 2), 2) for x in (truth, weight))
+    truth4, weight4 = quarter(truth), quarter(weight)
     logits = (
         (trace.evidence, truth4, weight4),
         (trace.refined, truth4, weight4),
@@ -137,6 +140,19 @@ def map_loss(trace: Trace, mask: Tensor, truth: Tensor, keep: Tensor) -> Tensor:
         for logit, wanted, much in logits
     ]
     return weighted_l1(mask.float() - truth, weight) + torch.stack(entropy).sum()
+
+
+def quarter(truth: Tensor) -> Tensor:
+    """A map [B, C, H, W] as the localizer has it [B, C, H/4, W/4]; what is small is not lost."""
+    return F.max_pool2d(F.avg_pool2d(truth, 2), 2)
+
+
+def kept_loss(kept: Tensor, truth: Truth) -> Tensor:
+    """Cross-entropy of the classes that stay, of logits [B, 2, H/4, W/4]; imperfections, which they are taken
+    for, count more than clean skin."""
+    wanted, painted = quarter(truth.keep), quarter(truth.map)
+    weight = 1 + KEPT_RARITY * wanted + PAINTED_RARITY * painted
+    return F.binary_cross_entropy_with_logits(kept.float(), wanted, weight=weight)
 
 
 def flow_loss(flow: Tensor, truth: Truth, seen: bool) -> Tensor:
@@ -163,12 +179,14 @@ def frame_terms(
         The terms, and this frame's error for the next one.
     """
     error = truth.raw + step.residual.float() - truth.target
-    weight = clip_weight(truth) * (1 + weights.imperfection * truth.map + weights.keep * truth.keep)
+    keep = truth.keep.amax(1, keepdim=True)
+    weight = clip_weight(truth) * (1 + weights.imperfection * truth.map + weights.keep * keep)
     terms = Terms(
         retouch=weighted_l1(error, weight),
         detail=detail_loss(error, weight),
         broad=broad_loss(error, weight),
-        map=map_loss(trace, step.map, truth.map, truth.keep),
+        map=map_loss(trace, step.map, truth.map, keep),
+        kept=kept_loss(trace.kept, truth),
         flow=flow_loss(trace.flow, truth, error_prev is not None),
         temporal=error.sum() * 0
         if error_prev is None

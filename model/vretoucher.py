@@ -11,7 +11,7 @@ from model.config import Config
 from model.decoder import Decoder, lay_out
 from model.encoder import Encoder
 from model.fir import FIR
-from model.localizer import Localizer
+from model.localizer import Localizer, probability
 from model.mma import References, Transformer, reference_mean
 from model.spynet import SpyNet
 from model.state import Pushed, State, fresh_state, push
@@ -23,11 +23,13 @@ class Step(NamedTuple):
     Attributes:
         residual: [B, 3, H, W] = M_full * r, in units of the face; retouched = face + residual.
         map: [B, 1, H, W] in [0, 1], M_full; clean skin is 0.
+        kept: [B, 2, H/4, W/4] in [0, 1], how likely moles and freckles are there (model.config.KEPT).
         state: the next step's state.
     """
 
     residual: Tensor
     map: Tensor
+    kept: Tensor
     state: State
 
 
@@ -39,12 +41,14 @@ class Trace:
         evidence: logit of M_t [B, 1, H/4, W/4].
         refined: logit of M^_t [B, 1, H/4, W/4].
         full: logit of M_full [B, 1, H, W].
+        kept: logits of the classes that stay [B, 2, H/4, W/4].
         flow: O_t [B, 2, H/8, W/8], pixels at 1/8 scale.
     """
 
     evidence: Tensor
     refined: Tensor
     full: Tensor
+    kept: Tensor
     flow: Tensor
 
 
@@ -70,7 +74,7 @@ class VRetouchEr(nn.Module):
         """`step` without push and product: r and M_full by cells (see Decoder), what is to be pushed, and
         what the losses need."""
         features, skip4, skip2 = self.encoder(face)
-        evidence = self.localizer(features, skip4)  # Eq. 2: M_t
+        evidence, kept = self.localizer(features, skip4)  # Eq. 2: M_t
         patches = self.spynet.patches(face)
         flow = self.spynet(state.patches_prev, patches)  # Eq. 1: O_t
         flow4 = 2 * F.interpolate(flow, scale_factor=2.0, mode="bilinear", align_corners=False)
@@ -89,13 +93,14 @@ class VRetouchEr(nn.Module):
             retouched = self.transformer(features, map8, mean)  # Eq. 5-6
         residual, mask, full = self.decoder(retouched, skip4, skip2, refined)
         pushed = Pushed(patches, map4, reference)
-        return residual, mask, pushed, Trace(evidence, refined, lay_out(full), flow)
+        return residual, mask, pushed, Trace(evidence, refined, lay_out(full), kept, flow)
 
     def trace(self, face: Tensor, state: State) -> tuple[Step, Trace]:
         """`step`, with what the losses need."""
         residual, mask, pushed, trace = self.look(face, state)
         shown = lay_out(mask)
-        return Step(lay_out(residual) * shown, shown, push(state, pushed)), trace
+        step = Step(lay_out(residual) * shown, shown, probability(trace.kept), push(state, pushed))
+        return step, trace
 
     def forward(self, face: Tensor, state: State) -> Step:
         """One causal step.

@@ -7,6 +7,7 @@ import math
 import re
 from fractions import Fraction
 
+from stream import keep
 from stream.broad import ALL, BROAD_KINDS
 from stream.engine import ENGINES, PRESETS
 
@@ -37,13 +38,22 @@ def strength(text: str) -> float:
 
 def broad_kinds(text: str) -> frozenset[str]:
     """Broad kinds of imperfection from 'redness,shine'; 'none' and 'all' are understood."""
+    return _some_of(BROAD_KINDS, text)
+
+
+def traits(text: str) -> frozenset[str]:
+    """What is to be kept, from 'moles,lines'; 'none' and 'all' are understood."""
+    return _some_of(keep.TRAITS, text)
+
+
+def _some_of(names: tuple[str, ...], text: str) -> frozenset[str]:
     said = text.strip().lower()
     if said in ("none", "all"):
-        return ALL if said == "all" else frozenset()
+        return frozenset(names if said == "all" else ())
     chosen = frozenset(word.strip() for word in said.split(",") if word.strip()) or frozenset({said})
-    if not chosen <= ALL:
+    if not chosen <= set(names):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no list of {', '.join(BROAD_KINDS)}; write some of them with commas, none, or all"
+            f"{text!r} is no list of {', '.join(names)}; write some of them with commas, none, or all"
         )
     return chosen
 
@@ -86,7 +96,15 @@ def add_retoucher(command: argparse.ArgumentParser) -> None:
         type=broad_kinds,
         default=ALL,
         metavar="KINDS",
-        help=f"what is taken away beside marks: some of {','.join(BROAD_KINDS)}, or none (default: all)",
+        help=f"what is taken away beside marks: some of {','.join(BROAD_KINDS)}, none, or all (the default)",
+    )
+    command.add_argument(
+        "--keep",
+        type=traits,
+        default=keep.DEFAULT,
+        metavar="TRAITS",
+        help="what of a person is guarded beyond what the network leaves by itself: some of "
+        f"{','.join(keep.TRAITS)}, none, or all (default: moles)",
     )
     command.add_argument(
         "--preset", choices=PRESETS, default="live", help="size of the network (default: live)"

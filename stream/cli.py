@@ -104,7 +104,14 @@ def make_retoucher_of(options: argparse.Namespace) -> MakeRetoucher:
         # One core decodes, composites and encodes meanwhile.
         threads = options.threads or default_threads(spared=1)
         engine = load_engine(options.engine, options.preset, threads)
-        return Retoucher(options.preset, engine, options.strength, options.max_faces, also=options.also)
+        return Retoucher(
+            options.preset,
+            engine,
+            options.strength,
+            options.max_faces,
+            also=options.also,
+            keep=options.keep,
+        )
 
     return make
 
@@ -196,7 +203,12 @@ def _broadcast(options: argparse.Namespace) -> int:
     job = BroadcastJob(
         options.source,
         options.out,
-        Settings(strength=options.strength, view=options.compare or "plain"),
+        Settings(
+            strength=options.strength,
+            view=options.compare or "plain",
+            also=options.also,
+            keep=options.keep,
+        ),
         fps=float(options.fps or 30),
         size=options.size,
         duration_s=options.duration,
@@ -204,7 +216,7 @@ def _broadcast(options: argparse.Namespace) -> int:
     )
 
     def make_retoucher() -> Retoucher:
-        return Retoucher(options.preset, engine, options.strength, options.max_faces, also=options.also)
+        return Retoucher(options.preset, engine, options.strength, options.max_faces)
 
     broadcast = Broadcast(job, make_retoucher)
     try:

@@ -20,11 +20,15 @@ _CAPTION_LEAST_PX = 160
 _MAP_DIM = 0.45
 # Shadow under the eyes, redness, shine, in the order of stream.broad.BROAD_KINDS.
 KIND_RGB = ((70, 110, 255), (255, 70, 190), (90, 230, 230))
+# Moles, freckles and lines that are kept, in the order of stream.traits.SHOWN.
+TRAIT_RGB = ((70, 210, 90), (190, 230, 110), (150, 150, 165))
+_TRAIT_COVER = 0.8
 
 
 class Face(Protocol):
     """What a view needs of a face: alignment float64 [2, 3] (frame to face pixels), map float32 [512, 512] in
-    [0, 1], fade in [0, 1], shares of the broad kinds of imperfection float32 [3, S, S] in [0, 1]."""
+    [0, 1], fade in [0, 1], shares of the broad kinds of imperfection float32 [3, S, S] in [0, 1], and where
+    something of the person is kept, alike, or None."""
 
     @property
     def alignment(self) -> npt.NDArray[np.float64]: ...
@@ -32,6 +36,8 @@ class Face(Protocol):
     def map(self) -> npt.NDArray[np.float32]: ...
     @property
     def fade(self) -> float: ...
+    @property
+    def traits(self) -> npt.NDArray[np.float32] | None: ...
     def kinds(self) -> npt.NDArray[np.float32]: ...
 
 
@@ -109,7 +115,7 @@ def caption(picture: RgbImage, words: str, at: tuple[int, int], size_px: int) ->
 
 def map_view(frame_rgb_u8: RgbImage, faces: Sequence[Face]) -> RgbImage:
     """The frame in dim gray, the imperfection maps of its faces glowing on it: marks dark red at 0+, yellow,
-    white at 1; the broad kinds in colours of their own (KIND_RGB)."""
+    white at 1; the broad kinds, and what is kept, in colours of their own (KIND_RGB, TRAIT_RGB)."""
     gray = cv2.cvtColor(frame_rgb_u8, cv2.COLOR_RGB2GRAY)
     dim = cv2.convertScaleAbs(gray, alpha=_MAP_DIM)
     picture = np.asarray(cv2.cvtColor(dim, cv2.COLOR_GRAY2RGB), np.uint8)
@@ -134,6 +140,11 @@ def _layers(face: Face) -> npt.NDArray[np.float32]:
             _cover(layers, [np.float32(level) for level in colour], np.sqrt(part))  # a tenth is seen well
     heat = [np.clip(np.float32(255.0) * (np.float32(3.0) * marks - k), 0.0, 255.0) for k in range(3)]
     _cover(layers, heat, np.minimum(np.float32(2.0) * marks, np.float32(1.0)))
+    for colour, share in zip(TRAIT_RGB, () if face.traits is None else face.traits, strict=False):
+        if share.any():
+            part = cv2.resize(share, size, interpolation=cv2.INTER_AREA)
+            cover = np.asarray(part * np.float32(_TRAIT_COVER * face.fade), np.float32)
+            _cover(layers, [np.float32(level) for level in colour], cover)
     return np.asarray(cv2.merge(list(layers)), np.float32)
 
 

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,19 @@ MAX_THREADS = 256
 EngineState = Any
 
 
+class Seen(NamedTuple):
+    """What a network makes of one face.
+
+    residual: float32 [512, 512, 3] RGB in 8-bit levels. map: float32 [512, 512] in [0, 1], the imperfections.
+    kept: float32 [2, 128, 128] in [0, 1], where moles and freckles are, or None of a network that does not
+    say.
+    """
+
+    residual: npt.NDArray[np.float32]
+    map: npt.NDArray[np.float32]
+    kept: npt.NDArray[np.float32] | None = None
+
+
 class Engine(Protocol):
     """One loaded network. Streams share it without a lock: all memory is in the state."""
 
@@ -35,14 +48,9 @@ class Engine(Protocol):
         """The memory of a face not yet seen."""
         ...
 
-    def step(
-        self, face_rgb_u8: npt.NDArray[np.uint8], state: EngineState
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """One causal step on face uint8 [512, 512, 3] RGB; the state is changed in place.
-
-        Returns (residual float32 [512, 512, 3] RGB in 8-bit levels, imperfection map float32 [512, 512] in
-        [0, 1]), both new arrays.
-        """
+    def step(self, face_rgb_u8: npt.NDArray[np.uint8], state: EngineState) -> Seen:
+        """One causal step on face uint8 [512, 512, 3] RGB; the state is changed in place, the arrays given
+        are new."""
         ...
 
 

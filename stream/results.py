@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream.composite import Box
+from stream.engine import Seen
 from stream.kinds import shares_of
 
 STAGES = ("locate", "align", "crop", "step", "composite", "total")
@@ -23,7 +24,9 @@ class FaceResult:
     whatever kind. residual: float32 [512, 512, 3] RGB in 8-bit levels, what the network would add.
     face_landmarks_px: as landmarks_px, in face pixels. fade: [0, 1], how much of the effect is applied.
     changed_px: x0, y0, x1, y1 (the last two exclusive), the part of the frame outside which this face changed
-    nothing; None where it changed nothing at all.
+    nothing; None where it changed nothing at all. traits: float32 [3, 256, 256] in [0, 1], where moles,
+    freckles and lines were kept, 0 off the skin; None where none of them were asked for (see
+    stream.traits.shares_of).
     """
 
     id: int
@@ -35,6 +38,7 @@ class FaceResult:
     face_landmarks_px: npt.NDArray[np.float32]
     fade: float
     changed_px: Box | None
+    traits: npt.NDArray[np.float32] | None = None
 
     def kinds(self) -> npt.NDArray[np.float32]:
         """Shares of the broad kinds of imperfection, float32 [3, 256, 256]: see stream.kinds.shares_of."""
@@ -89,11 +93,10 @@ class Located:
 
 @dataclass(frozen=True)
 class SteppedFace:
-    """A face with what the network made of it: see stream.engine.Engine.step."""
+    """A face with what the network made of it."""
 
     located: LocatedFace
-    residual: npt.NDArray[np.float32]
-    map: npt.NDArray[np.float32]
+    seen: Seen
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,22 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stream import broad, kinds
+from stream import broad, kinds, traits
 from stream.composite import add_residual, skin_guard
 from stream.crop import FACE_PX, crop_face
-from stream.engine import Engine, EngineState, check_preset, load_engine
+from stream.engine import Engine, EngineState, Seen, check_preset, load_engine
 from stream.errors import EngineError, FrameError, OptionError, VretouchError
 from stream.face import FaceFinder, FaceModels
+from stream.keep import DEFAULT as KEPT_BY_DEFAULT
+from stream.keep import TEXTURE
+from stream.keep import checked as checked_traits
 from stream.results import STAGES, FaceResult, FrameResult, Located, LocatedFace, Stepped, SteppedFace
 from stream.track import Track, Tracker
 
 NOMINAL_FRAME_S = 1.0 / 30.0
 MAX_GAP_S = 0.5
 MIN_STEP_S = 1e-3
+KEPT_NEW = 0.25
 
 _NUMBERS = (int, float, np.integer, np.floating, Fraction)
 _THUMB_SIZE = (32, 18)
@@ -41,7 +45,7 @@ class _Memory:
 
     epoch: int
     state: EngineState
-    seen: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
+    seen: Seen | None = None
     waited: int = 0
 
 
@@ -51,7 +55,8 @@ class Retoucher:
 
     engine: a name (see stream.engine.ENGINES) or an Engine already loaded, which several Retouchers may
     share. strength: 0 (frames pass through bit for bit) to 1; may be changed at any time. also: which of
-    stream.broad.BROAD_KINDS are taken away beside marks; may be changed alike. finder: face models to use
+    stream.broad.BROAD_KINDS are taken away beside marks; keep: which of stream.keep.TRAITS are guarded beyond
+    what the network leaves by itself; both may be changed alike. finder: face models to use
     instead of mediapipe's; closed with the Retoucher only if it made them itself.
     """
 
@@ -63,10 +68,12 @@ class Retoucher:
         max_faces: int = 1,
         *,
         also: Collection[str] = broad.ALL,
+        keep: Collection[str] = KEPT_BY_DEFAULT,
         finder: FaceFinder | None = None,
     ) -> None:
         self.strength = strength
         self.also = also
+        self.keep = keep
         if isinstance(max_faces, bool) or not isinstance(max_faces, (int, np.integer)) or max_faces < 1:
             raise OptionError(f"max_faces must be a whole number of 1 or more, not {max_faces!r}")
         check_preset(preset)
@@ -99,6 +106,15 @@ class Retoucher:
     @also.setter
     def also(self, value: Collection[str]) -> None:
         self._also = broad.checked(value)
+
+    @property
+    def keep(self) -> Collection[str]:
+        """What of a person is guarded beyond what the network leaves by itself."""
+        return self._keep
+
+    @keep.setter
+    def keep(self, value: Collection[str]) -> None:
+        self._keep = checked_traits(value)
 
     def warm_up(self) -> None:
         """Run every part once on a black picture: the first run of each takes many times as long as later
@@ -184,8 +200,9 @@ class Retoucher:
         memory = self._memories[face.id]
         memory.waited += 1
         if now:
-            memory.seen, memory.waited = self.engine.step(face.face_u8, memory.state), 0
-        return None if memory.seen is None else SteppedFace(face, *memory.seen)
+            seen = Seen(*self.engine.step(face.face_u8, memory.state))
+            memory.seen, memory.waited = seen._replace(kept=_steadied(memory.seen, seen.kept)), 0
+        return None if memory.seen is None else SteppedFace(face, memory.seen)
 
     def composite(self, frame_rgb_u8: npt.NDArray[np.uint8], stepped: Stepped) -> npt.NDArray[np.uint8]:
         """The last part of `process`: the retouched frame, a new array, for the frame's own `stepped`. Sets
@@ -200,12 +217,18 @@ class Retoucher:
 
     def _composite(self, retouched: npt.NDArray[np.uint8], stepped: SteppedFace) -> FaceResult:
         """One face's residual into the frame, in place."""
-        face = stepped.located
+        face, seen = stepped.located, stepped.seen
+        residual, kept = seen.residual, None
         guard = skin_guard(face.face_landmarks_px)
-        on_skin = cv2.multiply(stepped.map, guard, scale=1.0 / 255.0, dtype=cv2.CV_32F)
+        on_skin = cv2.multiply(seen.map, guard, scale=1.0 / 255.0, dtype=cv2.CV_32F)
         if self._also != broad.ALL:
-            shares = kinds.shares_of(stepped.residual, face.face_landmarks_px)
+            shares = kinds.shares_of(residual, face.face_landmarks_px)
             guard = kinds.without(guard, shares, self._also)
+        if not self._keep.isdisjoint(traits.SHOWN):
+            kept = traits.shares_of(seen.kept, face.face_u8, self._keep, guard)
+            guard = traits.spared(guard, kept)
+        if TEXTURE in self._keep:
+            residual = traits.coarse(residual)
         amount = self._strength * face.fade
         return FaceResult(
             id=face.id,
@@ -213,10 +236,11 @@ class Retoucher:
             landmarks_px=face.landmarks_px,
             alignment=face.alignment,
             map=np.asarray(on_skin, np.float32),
-            residual=stepped.residual,
+            residual=seen.residual,
             face_landmarks_px=face.face_landmarks_px,
             fade=face.fade,
-            changed_px=add_residual(retouched, stepped.residual, guard, face.alignment, amount),
+            changed_px=add_residual(retouched, residual, guard, face.alignment, amount),
+            traits=kept,
         )
 
     def _memory_of(self, face: LocatedFace) -> _Memory:
@@ -279,6 +303,13 @@ def _located(track: Track, frame: npt.NDArray[np.uint8]) -> LocatedFace:
         face_landmarks_px=track.face_landmarks_px,
         face_u8=crop_face(frame, track.alignment),
     )
+
+
+def _steadied(before: Seen | None, kept: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32] | None:
+    """What is kept, averaged with what it was: it has no memory of its own, and what blinks is seen."""
+    if before is None or before.kept is None or kept is None:
+        return kept
+    return np.asarray(before.kept + np.float32(KEPT_NEW) * (kept - before.kept), np.float32)
 
 
 class _Stopwatch:

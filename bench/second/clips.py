@@ -312,9 +312,9 @@ def _sensor(frames: Floats, rng: np.random.Generator) -> Bytes:
 def _coded(raw_u8: Bytes, painted: Floats, crf: int) -> tuple[Bytes, Floats]:
     """Raw uint8 [T, H, W, 3] after x264, and what takes the painted off it, float32 alike.
 
-    A codec leaves three quarters of the red of a small mark. The clean face goes through it too, and where
-    the two differ by less than was painted (least squares around each pixel, in luma and chroma), less is
-    taken off.
+    A codec leaves a half to three quarters of the red of a small mark. The clean face goes through it too,
+    and where the two differ by less than was painted (least squares around each pixel, in luma and chroma),
+    less is taken off.
     """
     shown = through_h264(raw_u8, crf)
     clean = through_h264(np.clip(np.rint(raw_u8 + 255.0 * painted), 0, 255).astype(np.uint8), crf)

@@ -21,7 +21,7 @@ from model.data import motion as mo
 from model.data.diffuse import own_redness, paint_diffuse
 from model.data.harvest import MOLE, REDDISH, open_bank
 from model.data.kinds import CONDITIONS, KINDS, PASTABLE_SHARE, WHOLE_SKIN_PX
-from model.data.negatives import KEPT_ABSORBANCE, paint_negatives, put_on_glasses
+from model.data.negatives import kept, paint_negatives, put_on_glasses
 from model.data.pasted import OWN_DEPTH, RealMarks
 from model.data.portraits import (
     CANVAS_PX,
@@ -89,9 +89,9 @@ class Clip:
     raw, target [B, T, 3, H, W] in [0, 1], sRGB-encoded RGB; target is what the same camera, with the same
     noise, codec and rounding, shows of the face with nothing painted. map [B, T, 1, H, W] in [0,
     1]: min(1, mean over RGB of abs(raw - target) / 0.08). flow [B, T, 2, H, W] px (x, y): what is at x was at
-    x + flow one frame before; zeros in frame 0. skin, keep [B, T, 1, H, W] in [0, 1]: skin, and the moles and
-    freckles that must survive. If asked for, to_canvas [B, T, 2, H, W] canvas px (x, y). face_index: rows of
-    index.json.
+    x + flow one frame before; zeros in frame 0. skin [B, T, 1, H, W] and keep [B, T, 2, H, W]
+    in [0, 1]: skin, and the moles and the freckles that must survive. If asked for, to_canvas [B, T, 2, H, W]
+    canvas px (x, y). face_index: rows of index.json.
     """
 
     raw: Tensor
@@ -106,7 +106,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Scene:
-    """One batch on its canvas boxes: raw and target [B, 3, h, w], skin and keep [B, 1, h, w]."""
+    """One batch on its canvas boxes: raw and target [B, 3, h, w], skin [B, 1, h, w], keep [B, 2, h, w]."""
 
     raw: Tensor
     target: Tensor
@@ -198,8 +198,9 @@ class ClipSampler:
         base = torch.where(clean.view(-1, 1, 1, 1), target, base)
         raw, target = imp.render([base, target], left.layers, paintable, light)
         (raw,) = imp.render([raw], layers, paintable, light)
-        keep = torch.maximum(left.keep, self._own_moles(paintable, faces, corner))
-        return Scene(raw, target, (bits & SKIN).float().unsqueeze(1), keep)
+        own = self._own_moles(paintable, faces, corner)
+        left.keep[:, :1] = torch.maximum(left.keep[:, :1], own)
+        return Scene(raw, target, (bits & SKIN).float().unsqueeze(1), left.keep)
 
     def _glasses(
         self, base: Tensor, bits: Tensor, faces: list[int], corner: Tensor, gen: torch.Generator
@@ -212,7 +213,7 @@ class ClipSampler:
         """Moles the portrait has by nature, [B, 1, h, w] in [0, 1]."""
         absorb = paintable.new_zeros(len(faces), 3, *paintable.shape[2:])
         self.real.own_layer(absorb, faces, corner, MOLE, 0.0)
-        return (absorb[:, 1:2] / KEPT_ABSORBANCE - 0.4).clamp(0.0, 1.0)
+        return kept(absorb)
 
     def _without_own(
         self, base: Tensor, paintable: Tensor, faces: list[int], corner: Tensor, chosen: Tensor
@@ -294,7 +295,7 @@ class ClipSampler:
     def _film(
         self, scene: Scene, motion: mo.Motion, corner: Tensor, faces: list[int], gen: torch.Generator
     ) -> Clip:
-        stack = torch.cat([scene.raw, scene.target, scene.skin, scene.keep], 1)  # [B, 8, h, w]
+        stack = torch.cat([scene.raw, scene.target, scene.skin, scene.keep], 1)  # [B, 9, h, w]
         self.camera.defocus(stack[:, :6], gen)
         stack = stack.to(self.device)
         canvas, flow = (g.to(self.device) for g in mo.grids(motion, self.config.size))
@@ -304,7 +305,7 @@ class ClipSampler:
         self.camera.resolve(frames, gen)
         raw, target = self._seen(frames[:, :, :3], frames[:, :, 3:], gen)
         truth = (raw - target).abs().mean(2, keepdim=True).div_(MAP_FULL).clamp_(max=1.0)
-        skin, keep = (seen[:, :, k : k + 1].contiguous() for k in (6, 7))
+        skin, keep = seen[:, :, 6:7].contiguous(), seen[:, :, 7:].contiguous()
         return Clip(
             raw,
             target,

@@ -44,7 +44,8 @@ KEPT_ABSORBANCE = 0.05
 
 @dataclass(frozen=True)
 class Negatives:
-    """layers to render into both pictures; keep [B, 1, h, w] in [0, 1], the moles and freckles."""
+    """layers to render into both pictures; keep [B, 2, h, w] in [0, 1], the moles (and age spots) and the
+    freckles."""
 
     layers: Layers
     keep: Tensor
@@ -63,14 +64,19 @@ def paint_negatives(
     chances."""
     b, h, w = bits.shape
     layers = Layers.empty(b, h, w)
-    _spots(layers, bits, paintable, light, real, noise, often, gen)
-    # Before anything else is added: of all negatives these are the ones that must be found again.
-    keep = (layers.absorb[:, 1:2] * paintable / KEPT_ABSORBANCE - 0.4).clamp(0.0, 1.0)
+    # Of all negatives these are the ones that must be found again.
+    moles, freckles = _spots(layers, bits, paintable, light, real, noise, often, gen)
+    keep = torch.cat([kept(moles * paintable), kept(freckles * paintable)], 1)
     _pores(layers, bits, 0.4 * often, gen)
     _stubble(layers, bits, 0.09 * often, gen)
     _blush(layers, bits, 0.08 * often, gen)
     _strokes(layers, bits, paintable, light, noise, often, gen)
     return Negatives(layers, keep)
+
+
+def kept(absorb: Tensor) -> Tensor:
+    """Where absorbance [B, 3, h, w] is seen, [B, 1, h, w] in [0, 1]."""
+    return (absorb[:, 1:2] / KEPT_ABSORBANCE - 0.4).clamp(0.0, 1.0)
 
 
 def _spots(
@@ -82,8 +88,10 @@ def _spots(
     noise: NoiseBank,
     often: float,
     gen: torch.Generator,
-) -> None:
+) -> tuple[Tensor, Tensor]:
+    """The absorbance of moles and that of freckles [B, 3, h, w]."""
     b = len(bits)
+    found: list[tuple[Marks, bool]] = []
     density = imp.zone_density(bits, paintable, gen)
     skin = ((paintable > 0).sum((1, 2, 3)) / WHOLE_SKIN_PX).clamp(max=1.2)
     for chance, fewest, most, shares in FIELDS:
@@ -91,7 +99,16 @@ def _spots(
         whole = fewest * (most / fewest) ** torch.rand(b, generator=gen)
         counts = torch.poisson(whole * skin, generator=gen).clamp(min=1).long() * on
         marks = imp.draw_marks(density, counts, torch.tensor(shares).repeat(b, 1), gen, KINDS)
-        _lay(layers, marks.pick(imp.on_skin(marks.places, paintable)), light, real, noise, gen)
+        marks = marks.pick(imp.on_skin(marks.places, paintable))
+        freckle = torch.tensor([k.name == "freckle" for k in KINDS])[marks.kind]
+        found += [(marks.pick(~freckle), False), (marks.pick(freckle), True)]
+    absorb = [layers.absorb.clone()]
+    for freckles in (False, True):
+        for marks, are in found:
+            if are == freckles:
+                _lay(layers, marks, light, real, noise, gen)
+        absorb.append(layers.absorb.clone())
+    return absorb[1] - absorb[0], absorb[2] - absorb[1]
 
 
 def _lay(

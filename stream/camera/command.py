@@ -49,14 +49,18 @@ def job_of(options: argparse.Namespace) -> CameraJob:
         device=options.device,
         backend=options.backend,
         mirror=options.mirror,
-        settings=Settings(strength=options.strength, view=options.compare or "plain"),
+        settings=Settings(
+            strength=options.strength,
+            view=options.compare or "plain",
+            also=options.also,
+            keep=options.keep,
+        ),
         preview=options.preview,
         never_idle=options.never_idle,
         quiet=options.quiet,
         preset=options.preset,
         engine=options.engine,
         max_faces=options.max_faces,
-        also=options.also,
         threads=options.threads,
     )
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from stream.broad import ALL
 from stream.errors import OptionError
 from stream.live.settings import Settings
 
@@ -20,7 +18,7 @@ class CameraJob:
 
     camera: number, name or path; None is the first real one. size: width and height of the virtual camera;
     None is that of the camera. fps: frames a second. device, backend: the virtual camera's; None is the first
-    that works. settings: what is in force at the start. preset, engine, max_faces, also, threads: see
+    that works. settings: what is in force at the start. preset, engine, max_faces, threads: see
     stream.retoucher.Retoucher and stream.engine.load_engine.
     """
 
@@ -37,7 +35,6 @@ class CameraJob:
     preset: str = "live"
     engine: str = "auto"
     max_faces: int = 1
-    also: Collection[str] = ALL
     threads: int | None = None
 
     def __post_init__(self) -> None:

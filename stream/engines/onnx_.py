@@ -20,15 +20,16 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from stream.crop import FACE_PX
-from stream.engine import WeightsFile
+from stream.engine import Seen, WeightsFile
 from stream.errors import WeightsError
 
 METADATA_KEY = "vretouch"
-CONTRACT_VERSION = 4
+CONTRACT_VERSION = 5
 SPIN_US = 200
-CELLS = {
+OUTPUTS = {
     "residual_cells": (1, 12, FACE_PX // 2, FACE_PX // 2),
     "map_cells": (1, 4, FACE_PX // 2, FACE_PX // 2),
+    "kept": (1, 2, FACE_PX // 4, FACE_PX // 4),
 }
 Array = npt.NDArray[np.float32]
 
@@ -101,8 +102,7 @@ class OnnxState:
     def __init__(self, session: ort.InferenceSession, contract: Contract) -> None:
         self.time = 0
         self.face = np.zeros((1, 3, FACE_PX, FACE_PX), np.float32)
-        self.residual_cells = np.zeros(CELLS["residual_cells"], np.float32)
-        self.map_cells = np.zeros(CELLS["map_cells"], np.float32)
+        self.outputs = {name: np.zeros(shape, np.float32) for name, shape in OUTPUTS.items()}
         self.planes_u8 = np.zeros((3, FACE_PX, FACE_PX), np.uint8)
         self.rings = {s.name: np.zeros(s.shape, np.float32) for s in contract.states if s.ring}
         self.slots = {s.name: np.zeros(s.out_shape(), np.float32) for s in contract.states if s.ring}
@@ -119,8 +119,7 @@ class OnnxState:
         reads: dict[str, Array] = {"face": self.face}
         reads |= {f"{name}_in": ring for name, ring in self.rings.items()}
         reads |= {f"{name}_in": pair[turn] for name, pair in self.plain.items()}
-        writes: dict[str, Array] = {"residual_cells": self.residual_cells, "map_cells": self.map_cells}
-        writes |= {f"{name}_out": slot for name, slot in self.slots.items()}
+        writes = self.outputs | {f"{name}_out": slot for name, slot in self.slots.items()}
         writes |= {f"{name}_out": pair[1 - turn] for name, pair in self.plain.items()}
         for name, array in reads.items():
             binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
@@ -156,7 +155,7 @@ class OnnxEngine:
         """The memory of a face not yet seen."""
         return OnnxState(self._session, self._contract)
 
-    def step(self, face_rgb_u8: npt.NDArray[np.uint8], state: OnnxState) -> tuple[Array, Array]:
+    def step(self, face_rgb_u8: npt.NDArray[np.uint8], state: OnnxState) -> Seen:
         """One causal step; see stream.engine.Engine.step."""
         self._by_rows(
             FACE_PX,
@@ -171,13 +170,13 @@ class OnnxEngine:
 
         def lay_out_rows(rows: slice) -> None:
             places = slice(2 * rows.start, 2 * rows.stop)
-            shown = state.map_cells[:, :, rows]
-            lay_out(state.residual_cells[:, :, rows], shown, residual[:, places])
+            shown = state.outputs["map_cells"][:, :, rows]
+            lay_out(state.outputs["residual_cells"][:, :, rows], shown, residual[:, places])
             lay_out(shown, None, seen[:, places])
 
         self._by_rows(FACE_PX // 2, lay_out_rows)
         # The planes seen as [512, 512, 3]: nothing is moved.
-        return residual.transpose(1, 2, 0), seen[0]
+        return Seen(residual.transpose(1, 2, 0), seen[0], state.outputs["kept"][0].copy())
 
     def _by_rows(self, rows: int, work: Callable[[slice], None]) -> None:
         """Work on all the rows: the upper half in a second thread, if there is one."""
@@ -230,7 +229,7 @@ def _session(weights: WeightsFile, threads: int) -> ort.InferenceSession:
 
 def _check_names(session: ort.InferenceSession, contract: Contract, source: str) -> None:
     """The graph must have what the contract names, in the contract's sizes."""
-    wanted: dict[str, tuple[int, ...]] = {"face": (1, 3, FACE_PX, FACE_PX), **CELLS}
+    wanted: dict[str, tuple[int, ...]] = {"face": (1, 3, FACE_PX, FACE_PX), **OUTPUTS}
     for spec in contract.states:
         wanted |= {f"{spec.name}_in": spec.shape, f"{spec.name}_out": spec.out_shape()}
     found = {node.name: node.shape for node in (*session.get_inputs(), *session.get_outputs())}

@@ -10,9 +10,8 @@ import numpy.typing as npt
 import torch
 
 from model.weights import load_preset
+from stream.engine import Seen
 from stream.errors import WeightsError
-
-Array = npt.NDArray[np.float32]
 
 
 @dataclass
@@ -40,7 +39,7 @@ class TorchEngine:
         """The memory of a face not yet seen."""
         return TorchState(None)
 
-    def step(self, face_rgb_u8: npt.NDArray[np.uint8], state: TorchState) -> tuple[Array, Array]:
+    def step(self, face_rgb_u8: npt.NDArray[np.uint8], state: TorchState) -> Seen:
         """One causal step; see stream.engine.Engine.step."""
         with torch.inference_mode():
             face = torch.from_numpy(face_rgb_u8).permute(2, 0, 1)[None].float() / 255.0  # [1, 3, 512, 512]
@@ -48,4 +47,4 @@ class TorchEngine:
             result = self._network.step(face, before)
             state.inner = result.state
             levels = (result.residual[0] * 255.0).permute(1, 2, 0).contiguous()  # [512, 512, 3]
-        return levels.numpy(), result.map[0, 0].numpy()
+        return Seen(levels.numpy(), result.map[0, 0].numpy(), result.kept[0].numpy())

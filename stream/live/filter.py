@@ -176,6 +176,8 @@ class _Work:
         self._fade_to(wanted, pts_s)
         looks = settings.view == "map" and effort.retouch
         retouching = bool(self._amount or wanted) or looks
+        if retouching:
+            self._retoucher.also, self._retoucher.keep = settings.also, settings.keep
         rgb = self._retouched(raw, pts_s, effort) if retouching else raw
         faces = self._retoucher.last.faces if retouching else []
         stage_ms = dict(self._retoucher.last.stage_ms) if retouching else {}

@@ -142,6 +142,8 @@ def media_options_of(options: argparse.Namespace) -> MediaOptions:
         "idle_s": options.idle,
         "max_session_s": None if options.max_minutes is None else options.max_minutes * 60,
         "strength": options.strength,
+        "also": options.also,
+        "keep": options.keep,
         "max_faces": options.max_faces,
         "ice_servers": ice_of(options),
         "loopback": all(is_loopback(host) for host in (options.host, *Origins(options.origin).hosts)),
@@ -160,10 +162,10 @@ def make_filter_of(options: argparse.Namespace, fps: float, times: StageTimes) -
     engine = load_engine(options.engine, options.preset, threads)
 
     def make_retoucher() -> Retoucher:
-        return Retoucher(options.preset, engine, options.strength, options.max_faces, also=options.also)
+        return Retoucher(options.preset, engine, options.strength, options.max_faces)
 
     def make(on_frame: Callable[[Filtered[Any]], None]) -> LiveFilter[Any]:
-        settings = Settings(strength=options.strength)
+        settings = Settings(strength=options.strength, also=options.also, keep=options.keep)
         return LiveFilter(make_retoucher, times.timed(on_frame), fps=fps, settings=settings)
 
     return make

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from stream import broad, keep
 from stream.errors import OptionError
 from stream.relay.turn import IceServers
 
@@ -23,7 +25,8 @@ class MediaOptions:
     converted. max_publishers, max_viewers: at a time; max_pending: offers answered but not yet connected.
     connect_deadline_s: for these. idle_s: a session nothing is heard of for so long ends; max_session_s: and
     any after so long. ice_servers: the relay's own use of STUN and TURN; none by default. loopback: media
-    goes over 127.0.0.1 only. strength: 0 to 1, of the effect when a stream begins. max_faces: a stream.
+    goes over 127.0.0.1 only. strength: 0 to 1, of the effect when a stream begins; also, keep:
+    alike (see stream.live.settings). max_faces: a stream.
     """
 
     codec: str = "auto"
@@ -41,6 +44,8 @@ class MediaOptions:
     ice_servers: IceServers = field(default_factory=IceServers)
     loopback: bool = False
     strength: float = 1.0
+    also: Collection[str] = broad.ALL
+    keep: Collection[str] = keep.DEFAULT
     max_faces: int = 1
 
     def __post_init__(self) -> None:
@@ -61,6 +66,8 @@ class MediaOptions:
             self._check_number(name, 0.01, 7 * 24 * 3600.0)
         self._check_number("fps", 1.0, 240.0)
         self._check_number("strength", 0.0, 1.0)
+        broad.checked(self.also)
+        keep.checked(self.keep)
         if self.max_bitrate_kbps < self.bitrate_kbps:
             raise OptionError(
                 f"max_bitrate_kbps must not be below bitrate_kbps, {self.bitrate_kbps}, "

@@ -41,7 +41,7 @@ class Pipeline:
         self.width = self.height = 0
         self._codec, self._options, self._make_filter = codec, options, make_filter
         self._returns = returns
-        self._settings = Settings(strength=float(options.strength))
+        self._settings = Settings(strength=float(options.strength), also=options.also, keep=options.keep)
         self._filter: LiveFilter[DecodedFrame] | None = None
         self._pace = Pace(options.fps)
         self._to_rgb = ToRgb()

@@ -5,7 +5,7 @@ import { Control } from './control.js';
 import { bytesIn, Figures, Playout } from './figures.js';
 import { Link } from './link.js';
 import { $, hideNotice, keepFocus, keepShape, kept, offerFullScreen, showNotice, showState, takeTokens, waitWords } from './notice.js';
-import { clearFigures, listDevices, offerCopy, SettingsPanel, showFigures, showViewerLink } from './panel.js';
+import { clearFigures, listDevices, offerCopy, offered, SettingsPanel, showFigures, showViewerLink } from './panel.js';
 import { Peer } from './peer.js';
 import { claim, moveHere } from './tabs.js';
 import { deviceProblem, isBusy, relayProblem } from './words.js';
@@ -19,7 +19,7 @@ const memory = kept('localStorage');
 const tab = kept('sessionStorage');
 const chosen = memory.get('chosen', { camera: '', microphone: '', size: '640x480', mirror: true });
 /** What the visitor has set; the rest is as the relay has it. */
-const wanted = memory.get('wanted', {});
+const wanted = offered(memory.get('wanted', {}));
 const playout = new Playout($('result'));
 
 /** The present attempt to be live, from Start to Stop: {link, camera, microphone, peer, control, release}; or null. */
@@ -27,7 +27,10 @@ let run = null;
 
 const panel = new SettingsPanel((some) => {
   Object.assign(wanted, some);
-  if ('strength' in some) memory.set('wanted', { strength: wanted.strength });
+  if (['strength', 'also', 'keep'].some((name) => name in some)) {
+    const { strength, also, keep } = wanted;
+    memory.set('wanted', { strength, also, keep });
+  }
   run?.control?.set(some);
 });
 

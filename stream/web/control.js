@@ -13,7 +13,7 @@ export class Control {
     this.#channel = channel;
     channel.addEventListener('message', (event) => {
       const message = JSON.parse(event.data);
-      if (message.type === 'settings') this.#unanswered = Math.max(0, this.#unanswered - 1);
+      if (['settings', 'error'].includes(message.type)) this.#unanswered = Math.max(0, this.#unanswered - 1);
       hear(message);
     });
   }

@@ -8,12 +8,15 @@ import { effort, sentence, viewersWords } from './words.js';
 const HINTS = {
   plain: '',
   split: 'Drag the border on the picture, or move it with the arrow keys. Viewers keep seeing the retouched picture.',
-  map: 'What glows is what the relay takes for passing marks. Viewers keep seeing the retouched picture.',
+  map: `Marks glow red to white, shadow under the eyes blue, redness magenta, shine cyan; green and grey is what is guarded.
+    Viewers keep seeing the retouched picture.`,
 };
 const FROZEN = 'The picture stands still, for viewers too.';
 const BUSY = 'The relay is too busy to retouch at the moment: the picture passes as it is.';
 const COMPLAINT_MS = 8_000;
 const NONE = '–';
+/** Settings that are lists, each shown as a row of boxes. */
+const CHOICES = ['also', 'keep'];
 
 /**
  * Settings of the relay (stream.live.settings) as controls. change(some) is told what the visitor changes;
@@ -32,14 +35,21 @@ export class SettingsPanel {
     $('strength').addEventListener('input', () => apply({ strength: Number($('strength').value) / 100 }));
     for (const radio of views()) radio.addEventListener('change', () => apply({ view: radio.value }));
     $('freeze').addEventListener('click', () => apply({ frozen: !this.#frozen }));
+    for (const name of CHOICES) {
+      const ticked = () => boxes(name).filter((box) => box.checked).map((box) => box.value);
+      for (const box of boxes(name)) box.addEventListener('change', () => apply({ [name]: ticked() }));
+    }
   }
 
-  show({ effect, strength, view, split_at: at, frozen }) {
+  show({ effect, strength, view, split_at: at, frozen, ...rest }) {
     if (effect !== undefined) $('effect').checked = effect;
     if (strength !== undefined) showStrength(strength);
     if (view !== undefined) for (const radio of views()) radio.checked = radio.value === view;
     if (at !== undefined) this.#split.at = at;
     if (frozen !== undefined) this.#freeze(frozen);
+    for (const name of CHOICES) {
+      if (rest[name] !== undefined) for (const box of boxes(name)) box.checked = rest[name].includes(box.value);
+    }
     this.refresh();
   }
 
@@ -76,6 +86,18 @@ export class SettingsPanel {
 
 function views() {
   return [...document.querySelectorAll('input[name=view]')];
+}
+
+/** Settings that were remembered, without the choices that this page does not offer: the relay would refuse them all. */
+export function offered(settings) {
+  const known = (name) => boxes(name).map((box) => box.value).filter((value) => settings[name].includes(value));
+  const lists = CHOICES.filter((name) => Array.isArray(settings[name])).map((name) => [name, known(name)]);
+  const rest = Object.entries(settings).filter(([name]) => !CHOICES.includes(name));
+  return Object.fromEntries([...rest, ...lists]);
+}
+
+function boxes(name) {
+  return [...document.querySelectorAll(`input[name=${name}]`)];
 }
 
 function showStrength(strength) {

@@ -45,6 +45,7 @@ def test_the_file_equals_the_network_over_two_rings_and_one(exported: tuple[Path
     assert parity.frames == 2 * PRESETS["tiny"].delta + 1
     assert parity.residual_levels < 0.01
     assert parity.map < 1e-4
+    assert parity.kept < 1e-4
     assert parity.largest_levels > 1
 
 
@@ -52,6 +53,15 @@ def test_another_networks_file_is_refused(exported: tuple[Path, dict[str, object
     folder, _ = exported
     with pytest.raises(verification.ParityError, match="do not ship it"):
         verification.verify(seeded(1), folder / "tiny.onnx", 512)
+
+
+def test_a_file_that_sees_other_moles_is_refused(exported: tuple[Path, dict[str, object]]) -> None:
+    folder, _ = exported
+    network = seeded()
+    with torch.no_grad():
+        network.localizer.evidence.bias[1:] += 1.0
+    with pytest.raises(verification.ParityError, match="in what is to be kept"):
+        verification.verify(network, folder / "tiny.onnx", 512)
 
 
 def test_the_card_and_the_metadata_tell_the_truth(exported: tuple[Path, dict[str, object]]) -> None:

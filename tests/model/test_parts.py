@@ -21,6 +21,7 @@ from model.losses import (  # noqa: E402
     broad_loss,
     detail_loss,
     frame_terms,
+    kept_loss,
     laplacian,
 )
 from model.mma import MMA, reference_mean  # noqa: E402
@@ -162,7 +163,7 @@ def test_a_mole_that_is_lost_costs_more_than_clean_skin() -> None:
     mole[..., 20:24, 20:24] = 1.0
     costs = []
     for keep in (none, mole):
-        truth = Truth(raw, raw, none, torch.zeros(1, 2, 64, 64), keep)
+        truth = Truth(raw, raw, none, torch.zeros(1, 2, 64, 64), torch.cat([keep, none], 1))
         step, trace = perfect(truth)
         step = step._replace(residual=0.1 * mole * raw, map=mole)
         terms, _ = frame_terms(step, trace, truth, None, LossWeights())
@@ -172,13 +173,31 @@ def test_a_mole_that_is_lost_costs_more_than_clean_skin() -> None:
     assert dear_map == pytest.approx((1 + RARITY) * plain_map, rel=1e-3)
 
 
+def test_seeing_a_mole_costs_most_where_there_is_a_freckle_and_nothing_where_there_is_one() -> None:
+    raw = torch.full((1, 3, 64, 64), 0.5)
+    none, spot = torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
+    spot[..., 20:24, 20:24] = 1.0
+    marked = torch.zeros(1, 2, 16, 16)
+    marked[:, 0, 5, 5] = 20.0
+    flow = torch.zeros(1, 2, 64, 64)
+    mole = Truth(raw, raw, none, flow, torch.cat([spot, none], 1))
+    freckle = Truth(raw, raw, none, flow, torch.cat([none, spot], 1))
+    painted = Truth(raw, raw, spot, flow, torch.cat([none, none], 1))
+    clean = Truth(raw, raw, none, flow, torch.cat([none, none], 1))
+    costs = [
+        float(kept_loss(40.0 * (marked / 20.0) - 20.0, truth)) for truth in (mole, clean, painted, freckle)
+    ]
+    assert costs[0] < 1e-6 < costs[1] < costs[2] < costs[3]
+
+
 def perfect(truth: Truth) -> tuple[Step, Trace]:
     network = VRetouchEr(PRESETS["tiny"])
     logit = torch.where(truth.map > 0.5, 20.0, -20.0)
     logit4 = logit[..., ::4, ::4]
     flow = torch.nn.functional.avg_pool2d(truth.flow, 8) / 8
-    step = Step(truth.target - truth.raw, truth.map, network.fresh_state(truth.raw))
-    return step, Trace(logit4, logit4, logit, flow)
+    kept = torch.where(truth.keep > 0.5, 20.0, -20.0)[..., ::4, ::4]
+    residual, state = truth.target - truth.raw, network.fresh_state(truth.raw)
+    return Step(residual, truth.map, torch.sigmoid(kept), state), Trace(logit4, logit4, logit, kept, flow)
 
 
 def test_a_perfect_step_costs_nothing_and_a_lazy_one_something() -> None:
@@ -186,7 +205,7 @@ def test_a_perfect_step_costs_nothing_and_a_lazy_one_something() -> None:
     raw = torch.rand(1, 3, 64, 64)
     mask = torch.zeros(1, 1, 64, 64)
     mask[..., 8:16, 8:16] = 1.0
-    truth = Truth(raw, raw + 0.1 * mask, mask, torch.full((1, 2, 64, 64), 1.0), torch.zeros_like(mask))
+    truth = Truth(raw, raw + 0.1 * mask, mask, torch.full((1, 2, 64, 64), 1.0), torch.zeros(1, 2, 64, 64))
     step, trace = perfect(truth)
     weights = LossWeights()
     good, _ = frame_terms(step, trace, truth, torch.zeros_like(raw), weights)
@@ -208,7 +227,7 @@ def test_a_faint_clip_counts_as_much_as_a_strong_one_beside_it() -> None:
     mask = torch.zeros(2, 1, 64, 64)
     mask[..., 8:40, 8:40] = 1.0
     much = torch.tensor([0.2, 0.05]).view(2, 1, 1, 1)
-    truth = Truth(raw, raw - much * mask, mask, torch.zeros(2, 2, 64, 64), torch.zeros_like(mask))
+    truth = Truth(raw, raw - much * mask, mask, torch.zeros(2, 2, 64, 64), torch.zeros(2, 2, 64, 64))
     step, trace = perfect(truth)
     costs = []
     for left in ((0.5, 0.0), (0.0, 0.5)):
@@ -250,7 +269,7 @@ def test_muon_turns_the_kernels_where_they_lie_and_stops_where_it_was_told() -> 
 def test_a_steady_error_costs_no_temporal_loss() -> None:
     raw = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     none = torch.zeros(1, 1, 64, 64)
-    truth = Truth(raw, raw, none, torch.zeros(1, 2, 64, 64), none)
+    truth = Truth(raw, raw, none, torch.zeros(1, 2, 64, 64), torch.zeros(1, 2, 64, 64))
     step, trace = perfect(truth)
     off = step._replace(residual=torch.full_like(raw, 0.05))
     terms, error = frame_terms(off, trace, truth, torch.full_like(raw, 0.05), LossWeights())

@@ -27,6 +27,7 @@ class FakeFace:
     fade: float = 1.0
     changed_px: tuple[int, int, int, int] | None = PATCH
     shares: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    traits: npt.NDArray[np.float32] | None = None
 
     def kinds(self) -> npt.NDArray[np.float32]:
         return np.ones((3, 64, 64), np.float32) * np.float32(self.shares)[:, None, None]

@@ -50,11 +50,12 @@ def one_line(error: BaseException) -> str:
 def test_onnx_equals_the_reference_over_twice_the_ring(tiny: OnnxEngine) -> None:
     reference, state = TinyReference(), tiny.new_state()
     for face in faces(FRAMES):
-        residual, seen = tiny.step(face, state)
+        residual, seen, kept = tiny.step(face, state)
         wanted_residual, wanted_map = reference.step(face)
         assert residual.dtype == seen.dtype == np.float32
         np.testing.assert_allclose(residual, wanted_residual, atol=LEVELS)
         np.testing.assert_allclose(seen, wanted_map, atol=1e-5)
+        np.testing.assert_allclose(kept, np.full((2, 128, 128), wanted_map.mean()), atol=1e-4)
 
 
 def test_a_new_state_equals_a_fresh_engine(tiny: OnnxEngine) -> None:
@@ -98,11 +99,11 @@ def test_no_buffer_moves_while_streaming_but_what_a_step_gives_is_the_callers(ti
     first, other = faces(2)
     rings = [array.ctypes.data for array in state.rings.values()]
     given = tiny.step(first, state)
-    kept = [array.copy() for array in given]
+    copies = [array.copy() for array in given]
     for _ in range(4):
         tiny.step(other, state)
     assert [array.ctypes.data for array in state.rings.values()] == rings
-    for array, before in zip(given, kept, strict=True):
+    for array, before in zip(given, copies, strict=True):
         np.testing.assert_array_equal(array, before)
 
 
@@ -259,13 +260,14 @@ def test_torch_engine_streams_a_seeded_network(monkeypatch: pytest.MonkeyPatch) 
     loaded = load_engine("torch-cpu", "live", threads=1)
     state, inner = loaded.new_state(), None
     for face in faces(3):
-        residual, seen = loaded.step(face, state)
+        residual, seen, kept = loaded.step(face, state)
         tensor = torch.from_numpy(face).permute(2, 0, 1)[None].float() / 255
         with torch.inference_mode():
             step = network.step(tensor, network.fresh_state(tensor) if inner is None else inner)
         inner = step.state
         np.testing.assert_allclose(residual, step.residual[0].permute(1, 2, 0).numpy() * 255, atol=1e-4)
         np.testing.assert_array_equal(seen, step.map[0, 0].numpy())
+        np.testing.assert_array_equal(kept, step.kept[0].numpy())
         assert residual.shape == (FACE_PX, FACE_PX, 3)
 
 
@@ -288,6 +290,8 @@ def test_the_shipped_weights_load_and_stream() -> None:
         assert loaded.preset == preset
         state = loaded.new_state()
         for face in faces(3):
-            residual, seen = loaded.step(face, state)
+            residual, seen, kept = loaded.step(face, state)
             assert np.isfinite(residual).all()
+            assert kept.shape == (2, 128, 128)
+            assert 0.0 <= kept.min() <= kept.max() <= 1.0
             assert 0.0 <= seen.min() <= seen.max() <= 1.0

@@ -11,14 +11,16 @@ from stream import cli, retoucher
 from stream.arguments import broad_kinds
 from stream.broad import BROAD_KINDS, REDNESS, SHINE, UNDER_THE_EYES
 from stream.broadcast import broadcast
-from stream.camera import session
+from stream.broadcast.broadcast import BroadcastJob
 from stream.camera.command import job_of
 from stream.cli import main
 from stream.compare import KIND_RGB, map_view
 from stream.crop import FACE_PX, alignment, transform
 from stream.errors import OptionError
+from stream.keep import LINES
 from stream.kinds import shares_of, without
 from stream.live import filter as filter_module
+from stream.live.settings import Settings
 from stream.relay import command as relay
 from stream.relay.metrics import StageTimes
 from stream.retoucher import Retoucher
@@ -137,43 +139,43 @@ def test_by_default_all_kinds_go_and_no_byte_differs() -> None:
         assert set(default.also) == set(BROAD_KINDS)
 
 
-def makers(command: str) -> object:
-    """What makes the command's Retoucher, given `--also shine`."""
-    words = {"file": ["file", "a.png", "b.png"], "broadcast": ["file", "a.mp4", "udp://127.0.0.1:9"]}
-    options = cli.parser().parse_args([*words.get(command, [command]), "--also", "shine"])
-    if command == "camera":
-        return session._make_retoucher_of(job_of(options))
-    if command == "relay":
-        make = relay.make_filter_of(options, 30.0, StageTimes())
-        return lambda: make(lambda _: None)
-    return lambda: cli._broadcast(options) if command == "broadcast" else cli.make_retoucher_of(options)()
-
-
 @pytest.mark.parametrize("command", ["file", "broadcast", "camera", "relay"])
-def test_every_command_hands_the_option_on(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_hands_the_options_on(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
-    class ToldError(Exception):
-        pass
-
-    def told(*_: object, also: object) -> None:
-        asked.append(also)
-        raise ToldError
+    class FileRetoucher:
+        def __init__(self, *_: object, also: object, keep: object) -> None:
+            asked.append((set(also), set(keep)))  # type: ignore[call-overload]
 
     class Broadcast:
-        def __init__(self, _job: object, make: object) -> None:
-            self.run = make
+        def __init__(self, job: BroadcastJob, _make: object) -> None:
+            live(job.settings)
 
-    for module in (cli, session, relay):
+        def run(self, *_: object) -> None:
+            raise StopIteration
+
+    def live(settings: Settings) -> None:
+        asked.append((set(settings.also), set(settings.keep)))
+
+    for module in (cli, relay):
         monkeypatch.setattr(module, "load_engine", lambda *_: FakeEngine())
-    for module in (retoucher, session):
-        monkeypatch.setattr(module, "Retoucher", told)
+    monkeypatch.setattr(retoucher, "Retoucher", FileRetoucher)
     monkeypatch.setattr(broadcast, "Broadcast", Broadcast)
-    monkeypatch.setattr(filter_module, "LiveFilter", lambda make, *_, **__: make())
-    make = makers(command)
-    with pytest.raises(ToldError):
-        make()
-    assert asked == [{SHINE}]
+    monkeypatch.setattr(filter_module, "LiveFilter", lambda *_, settings, **__: live(settings))
+    words = {"file": ["file", "a.png", "b.png"], "broadcast": ["file", "a.mp4", "udp://127.0.0.1:9"]}
+    options = cli.parser().parse_args([*words.get(command, [command]), "--also", "shine", "--keep", "lines"])
+    if command == "file":
+        cli.make_retoucher_of(options)()
+    elif command == "broadcast":
+        with pytest.raises(StopIteration):
+            cli._broadcast(options)
+    elif command == "camera":
+        live(job_of(options).settings)
+    else:
+        relay.make_filter_of(options, 30.0, StageTimes())(lambda _: None)
+        media = relay.media_options_of(options)
+        assert (media.also, media.keep) == ({SHINE}, {LINES})
+    assert asked == [({SHINE}, {LINES})]
 
 
 @pytest.mark.parametrize("wrong", ["redness", ["rash"], {"shine", "moles"}, None, [["shine"]]])

@@ -1,7 +1,7 @@
 """A tiny ONNX file that follows the streaming contract, and the same network in NumPy.
 
 residual = map * 255 * (0.1 * face + mean(total) + 0.01 * sum(past))
-map = clip(mean over RGB of face + mean(valid))
+map = clip(mean over RGB of face + mean(valid)); kept = mean(map)
 total_out = 0.5 * total_in + mean(face)  (plain)      past_out = mean(face), valid_out = 1  (rings of three)
 """
 
@@ -24,7 +24,7 @@ STATES: list[dict[str, Any]] = [
     {"name": "past", "kind": "ring", "shape": [1, DELTA, 2, 4], "slot_axis": 1},
     {"name": "valid", "kind": "ring", "shape": [1, DELTA], "slot_axis": 1},
 ]
-CONTRACT: dict[str, Any] = {"preset": "live", "version": 4, "face_px": 512, "delta": DELTA, "states": STATES}
+CONTRACT: dict[str, Any] = {"preset": "live", "version": 5, "face_px": 512, "delta": DELTA, "states": STATES}
 
 
 def write_tiny(folder: Path, contract: dict[str, Any] | str | None = None, preset: str = "live") -> Path:
@@ -62,6 +62,7 @@ def _graph(onnx: Any) -> Any:
     constants += [tensor("zero", real, [], [0.0]), tensor("rgb", whole, [1], [1])]
     constants += [tensor("s_total", whole, [4], [1, 1, 4, 4]), tensor("s_past", whole, [4], [1, 1, 2, 4])]
     constants += [tensor("s_valid", whole, [2], [1, 1])]
+    constants += [tensor("s_kept", whole, [4], [1, 2, 128, 128])]
     nodes = [
         node("ReduceMean", ["face"], ["mean"], keepdims=0),
         node("Mul", ["face", "c01"], ["a"]),
@@ -77,6 +78,8 @@ def _graph(onnx: Any) -> Any:
         node("Add", ["f", "g"], ["h"]),
         node("Clip", ["h", "zero", "one"], ["map"]),
         *_cells(node, "map"),
+        node("ReduceMean", ["map"], ["j"], keepdims=0),
+        node("Expand", ["j", "s_kept"], ["kept"]),
         node("Mul", ["total_in", "c05"], ["i"]),
         node("Add", ["i", "mean"], ["total_out"]),
         node("Expand", ["mean", "s_past"], ["past_out"]),
@@ -86,6 +89,7 @@ def _graph(onnx: Any) -> Any:
     constants += [tensor(f"{n}_in_cells", whole, [6], [1, c, 256, 2, 256, 2]) for n, c in CHANNELS.items()]
     constants += [tensor(f"{n}_as_cells", whole, [4], [1, 4 * c, 256, 256]) for n, c in CHANNELS.items()]
     outs = [value(f"{n}_cells", [1, 4 * c, 256, 256]) for n, c in CHANNELS.items()]
+    outs += [value("kept", [1, 2, 128, 128])]
     outs += [value("total_out", [1, 1, 4, 4]), value("past_out", [1, 1, 2, 4]), value("valid_out", [1, 1])]
     return onnx.helper.make_graph(nodes, "tiny", ins, outs, constants)
 

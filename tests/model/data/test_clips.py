@@ -23,7 +23,8 @@ PLAIN = ClipConfig(size=128, frames=4, camera=STILL)
 def test_shapes_and_ranges(faces_dir: Path) -> None:
     clip = ClipSampler(faces_dir, ClipConfig(size=128, frames=4, with_grid=True), seed=3).sample(3)
     assert clip.raw.shape == clip.target.shape == (3, 4, 3, 128, 128)
-    assert clip.map.shape == clip.skin.shape == clip.keep.shape == (3, 4, 1, 128, 128)
+    assert clip.map.shape == clip.skin.shape == (3, 4, 1, 128, 128)
+    assert clip.keep.shape == (3, 4, 2, 128, 128)
     assert clip.to_canvas is not None
     assert clip.flow.shape == clip.to_canvas.shape == (3, 4, 2, 128, 128)
     for part in (clip.raw, clip.target, clip.map, clip.skin, clip.keep):
@@ -142,8 +143,10 @@ def test_negatives_are_in_both(faces_dir: Path) -> None:
     without = ClipSampler(faces_dir, replace(config, negatives=0.0), seed=0)
     with_them = ClipSampler(faces_dir, replace(config, negatives=2.0), seed=0)
     plain, marked = without.sample(8), with_them.sample(8)
-    kept = marked.keep > 0.5
-    assert bool(kept.any())
+    moles, freckles = (marked.keep > 0.5).unbind(2)
+    assert bool(moles.any())
+    assert bool(freckles.any())
+    kept = (moles | freckles).unsqueeze(2)
     assert plain.face_index == marked.face_index
     assert torch.equal(marked.raw, marked.target)
     # What is to be kept is darker than the same skin without it.

@@ -306,7 +306,7 @@ def test_the_command_runs_the_job_that_its_options_describe(monkeypatch: pytest.
     arguments = (
         "brio --size 640x480 --fps 25 --device 9 --backend obs --mirror --compare map --preview --never-idle "
         "--quiet --strength 0.5 --preset studio --engine onnx-cpu --max-faces 2 --threads 3 "
-        "--also shine"
+        "--also shine --keep moles,lines"
     )
     assert command.run(options(*arguments.split())) == 0
     assert seen == [
@@ -317,14 +317,13 @@ def test_the_command_runs_the_job_that_its_options_describe(monkeypatch: pytest.
             device="9",
             backend="obs",
             mirror=True,
-            settings=Settings(strength=0.5, view="map"),
+            settings=Settings(strength=0.5, view="map", also={"shine"}, keep={"moles", "lines"}),
             preview=True,
             never_idle=True,
             quiet=True,
             preset="studio",
             engine="onnx-cpu",
             max_faces=2,
-            also=frozenset({"shine"}),
             threads=3,
         )
     ]

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from stream.engine import Seen
 from stream.live.budget import LADDER
 from stream.live.filter import FADE_S, Filtered, LiveFilter
 from stream.live.settings import Settings
@@ -109,6 +111,24 @@ def test_the_effect_fades_off_until_frames_pass_bit_for_bit_and_on_again() -> No
         assert change[0] < change[-1]
         assert change == sorted(change)
         assert change[-1] >= int(np.abs(full.astype(int) - FRAME).max())
+
+
+def test_what_is_taken_and_what_is_kept_changes_with_the_next_frame() -> None:
+    class Knowing(FakeEngine):
+        """Its mark is a mole, it says."""
+
+        def step(self, face_rgb_u8: npt.NDArray[np.uint8], state: FakeState) -> Seen:  # type: ignore[override]
+            residual, seen = super().step(face_rgb_u8, state)
+            near = cv2.dilate(seen, np.ones((17, 17), np.uint8))[::4, ::4]
+            kept = np.stack([near, np.zeros((128, 128), np.float32)])
+            return Seen(residual, seen, kept)
+
+    with Run(Knowing(40.0), settings=Settings(keep=())) as run:
+        assert differs(run.one(FRAME).rgb_u8, FRAME)
+        run.filter.settings = run.filter.settings.changed(keep=["moles"])
+        assert int((run.one(FRAME).rgb_u8 != FRAME).any(-1).sum()) < 20  # its border
+        run.filter.settings = run.filter.settings.changed(keep=["freckles"])
+        assert int((run.one(FRAME).rgb_u8 != FRAME).any(-1).sum()) > 100
 
 
 def test_strength_nought_from_the_start_changes_no_bit() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from stream.broad import BROAD_KINDS
 from stream.errors import OptionError
 from stream.live.settings import VIEWS, Settings
 
@@ -13,6 +14,16 @@ def test_changed_settings_are_new_ones() -> None:
     after = before.changed(strength=0.5, view="split", split_at=0, frozen=True, effect=False)
     assert before == Settings()
     assert after == Settings(effect=False, strength=0.5, view="split", split_at=0, frozen=True)
+
+
+def test_choices_are_in_one_order_whatever_is_given() -> None:
+    assert Settings().also == BROAD_KINDS
+    assert Settings().keep == ("moles",)
+    chosen = Settings().changed(also=["shine", "under-eye"], keep={"texture", "lines"})
+    assert chosen.also == ("under-eye", "shine")
+    assert chosen.keep == ("lines", "texture")
+    assert chosen == Settings(also={"under-eye", "shine"}, keep=("lines", "texture", "lines"))
+    assert Settings().changed(also=[], keep=()).also == ()
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -33,7 +44,14 @@ def test_every_view_is_taken(view: str) -> None:
         ({"strength": 10**400}, "strength must be"),
         ({"self": 1}, "there is no setting 'self'"),
         ({"view": []}, "view must be one of"),
-        ({"blur": 1.0}, "there is no setting 'blur'; choose from effect, frozen, split_at, strength, view"),
+        (
+            {"blur": 1.0},
+            "there is no setting 'blur'; choose from also, effect, frozen, keep, split_at, strength",
+        ),
+        ({"also": "shine"}, "also must be some of under-eye, redness, shine"),
+        ({"also": [["shine"]]}, "also must be some of"),
+        ({"keep": ["shine"]}, "keep must be some of moles, freckles, lines, texture"),
+        ({"keep": 1.0}, "keep must be some of"),
     ],
 )
 def test_what_is_wrong_is_said(wanted: dict[str, object], said: str) -> None:

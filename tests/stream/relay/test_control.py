@@ -56,14 +56,22 @@ def test_it_greets_with_all_settings() -> None:
             "type": "hello",
             "stream": "one",
             "watch": "/watch/one",
-            "settings": {"effect": True, "strength": 1.0, "view": "plain", "split_at": 0.5, "frozen": False},
+            "settings": {
+                "effect": True,
+                "strength": 1.0,
+                "view": "plain",
+                "split_at": 0.5,
+                "frozen": False,
+                "also": ["under-eye", "redness", "shine"],
+                "keep": ["moles"],
+            },
         }
     ]
 
 
 def test_settings_are_changed_and_all_of_them_told() -> None:
     page = Page()
-    answer = page.says({"type": "set", "strength": 0.5, "view": "split"})
+    answer = page.says({"type": "set", "strength": 0.5, "view": "split", "also": ["shine"], "keep": []})
     assert answer == {
         "type": "settings",
         "effect": True,
@@ -71,8 +79,10 @@ def test_settings_are_changed_and_all_of_them_told() -> None:
         "view": "split",
         "split_at": 0.5,
         "frozen": False,
+        "also": ["shine"],
+        "keep": [],
     }
-    assert page.settings == Settings(strength=0.5, view="split")
+    assert page.settings == Settings(strength=0.5, view="split", also={"shine"}, keep=())
     assert page.says({"type": "set", "strength": 1})["strength"] == 1
 
 
@@ -91,6 +101,10 @@ def test_settings_are_changed_and_all_of_them_told() -> None:
         b"\xff\xfe",
         "[" * 3000,
         '{"type":"set","strength":1e999}',
+        {"type": "set", "keep": {"moles": False}},
+        {"type": "set", "also": "shine"},
+        {"type": "set", "also": ["shine", ["redness"]]},
+        '{"type":"set","keep":' + "[" * 980 + "]" * 980 + "}",
         '{"type":"set","strength":NaN}',
         '{"type":"set","strength":1' + "0" * 4000 + "}",
         '{"type":"set","strength":1' + "0" * 3000 + "}",

@@ -26,6 +26,8 @@ from stream.relay.options import MediaOptions
         ("connect_deadline_s", float("inf")),
         ("strength", 1.5),
         ("max_faces", 0),
+        ("also", "shine"),
+        ("keep", ["rash"]),
     ],
 )
 def test_a_value_that_cannot_be_is_named(name: str, value: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -122,11 +123,14 @@ def test_a_strict_whip_client_gets_nothing_back_and_costs_nothing_while_nobody_w
 
 def test_the_page_is_told_and_obeyed_and_viewers_keep_the_plain_picture() -> None:
     async def main() -> None:
-        rooms = Rooms(LOOPBACK, FakeFilter)
+        chosen = replace(LOOPBACK, also=["shine"], keep=["lines", "freckles"])
+        rooms = Rooms(chosen, FakeFilter)
         publisher, watcher = Publisher("h264", control=True), Watcher()
         await publisher.publish(rooms)
         await until(lambda: bool(publisher.said("hello")))
         assert publisher.said("hello")[0]["watch"] == "/watch/one"
+        settings = publisher.said("hello")[0]["settings"]
+        assert (settings["also"], settings["keep"]) == (["shine"], ["freckles", "lines"])
         await watcher.watch(rooms)
         await until(lambda: len(watcher.seen) > 5 and len(publisher.receiver.seen) > 5)
         assert publisher.channel is not None

@@ -93,6 +93,25 @@ def test_settings_reach_the_relay(visit: Visit) -> None:
     until(page, lambda: not standing())
 
 
+def test_choices_reach_the_relay_and_outlast_a_reload(visit: Visit) -> None:
+    page = visit.live()
+    until(page, lambda: darkens(page, FULL))
+    page.click(".choices summary")
+    assert page.is_checked("input[value=moles]")
+    page.uncheck("input[value=shine]")  # what darkens is shine
+    until(page, lambda: darkens(page, 0.0))
+    page.check("input[value=shine]")
+    until(page, lambda: darkens(page, FULL))
+    page.uncheck("input[value=moles]")
+    page.check("input[value=lines]")
+    page.reload()
+    page.click(".choices summary")
+    assert page.locator("input[name=keep]:checked").evaluate_all("all => all.map(one => one.value)") == [
+        "lines"
+    ]
+    assert page.locator("input[name=also]:checked").count() == 3
+
+
 def test_the_border_is_dragged_on_the_picture(visit: Visit) -> None:
     page = visit.live()
     until(page, lambda: darkens(page, FULL))
