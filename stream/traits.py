@@ -87,7 +87,10 @@ _RODS = [_rod(np.pi * k / ANGLES) for k in range(ANGLES)]
 
 
 def spared(guard: Bytes, shares: Plane) -> Bytes:
-    """The guard uint8 [512, 512], lowered where one of the shares says that something is to be kept."""
+    """The guard uint8 [512, 512], lowered where one of the shares says that something is to be kept; itself
+    where none does."""
+    if not shares.any():
+        return guard
     through = 1.0 - shares.max(0)
     larger = cv2.resize(through, (FACE_PX, FACE_PX), interpolation=cv2.INTER_LINEAR)
     return np.asarray(cv2.multiply(guard, larger, dtype=cv2.CV_8U), np.uint8)

@@ -12,6 +12,7 @@ torch = require("torch")
 from model.config import PRESETS  # noqa: E402
 from model.decoder import gate  # noqa: E402
 from model.fir import FIR, PixelAdaptive  # noqa: E402
+from model.localizer import probability  # noqa: E402
 from model.losses import (  # noqa: E402
     LEAST_ERROR,
     RARITY,
@@ -188,6 +189,25 @@ def test_seeing_a_mole_costs_most_where_there_is_a_freckle_and_nothing_where_the
         float(kept_loss(40.0 * (marked / 20.0) - 20.0, truth)) for truth in (mole, clean, painted, freckle)
     ]
     assert costs[0] < 1e-6 < costs[1] < costs[2] < costs[3]
+
+
+def test_what_is_learnt_with_weights_comes_out_as_a_probability() -> None:
+    """Of what looks alike, a quarter moles and the rest imperfections, the best guess says a quarter."""
+    raw, flow = torch.full((1, 3, 64, 64), 0.5), torch.zeros(1, 2, 64, 64)
+    moles = torch.zeros(1, 2, 64, 64)
+    moles[:, 0, :16] = 1.0
+    truth = Truth(raw, raw, 1.0 - moles[:, :1], flow, moles)
+    logit = torch.zeros(1, 2, 1, 1, requires_grad=True)
+    best = torch.optim.LBFGS([logit], max_iter=200, line_search_fn="strong_wolfe")
+
+    def cost() -> float:
+        best.zero_grad()
+        loss = kept_loss(logit.expand(1, 2, 16, 16), truth)
+        loss.backward()
+        return float(loss.detach())
+
+    best.step(cost)
+    assert float(probability(logit)[0, 0, 0, 0].detach()) == pytest.approx(0.25, abs=0.01)
 
 
 def perfect(truth: Truth) -> tuple[Step, Trace]:

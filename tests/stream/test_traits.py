@@ -16,7 +16,8 @@ from stream.engine import Seen
 from stream.errors import OptionError
 from stream.keep import DEFAULT, FRECKLES, LINES, MOLES, TEXTURE, TRAITS
 from stream.retoucher import Retoucher
-from stream.traits import SHOWN, coarse, lines_of, shares_of, spared
+from stream.traits import SHOWN, SPOTS, coarse, lines_of, shares_of, spared
+from tests.conftest import require
 from tests.stream.fakes import FakeEngine, FakeFinder, FakeState, face_at, noise_frame
 from tests.stream.media import FakeRetoucher, drawn
 
@@ -175,8 +176,19 @@ def test_unknown_traits_are_refused_in_a_sentence(wrong: object) -> None:
 
 
 def test_an_engine_that_knows_no_traits_is_one_still() -> None:
-    with Retoucher(engine=FakeEngine(), finder=FakeFinder(FACE), keep=TRAITS) as retoucher:
-        assert (retoucher.process(noise_frame(512, 512)) >= 0).all()
+    frame = noise_frame(512, 512)
+    with Retoucher(engine=FakeEngine(), finder=FakeFinder(FACE), keep=SPOTS) as retoucher:
+        assert (retoucher.process(frame) != frame).any()
+        traits = retoucher.last.faces[0].traits
+        assert traits is not None
+        assert not traits.any()
+
+
+def test_the_classes_are_those_of_the_network_in_its_order() -> None:
+    require("torch")
+    from model.config import KEPT as CLASSES
+
+    assert CLASSES == SPOTS
 
 
 def test_the_option_takes_lists_none_and_all(capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,11 +207,9 @@ def test_the_map_shows_each_trait_in_its_own_colour(number: int) -> None:
     retouched = retoucher.process(raw)
     shares = np.zeros((3, 64, 64), np.float32)
     shares[number] = 1.0
+    (face,) = retoucher.last.faces
     shown, hidden = (
-        map_view(retouched, [replace(face, traits=traits) for face in retoucher.last.faces])[30, 30].astype(
-            int
-        )
-        for traits in (shares, None)
+        map_view(retouched, [replace(face, traits=traits)])[30, 30].astype(int) for traits in (shares, None)
     )
     assert np.abs(shown - hidden).max() > 40
     assert np.abs(shown - TRAIT_RGB[number]).max() < 60
