@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,8 +51,9 @@ class FrameResult:
     """What was found in the last frame.
 
     faces: oldest first. stage_ms: time of each of STAGES in ms. restarted: the stream began anew with this
-    frame (the first one, a cut, a gap). found: the face models looked at it. stepped: how many of the faces
-    the network saw in it.
+    frame (the first one, a cut, a gap). found: the face models looked at it. stepped: how many faces the
+    network saw for it, or, where it is not waited for, for earlier frames since the one before. step_ms: what
+    one of them took it; nan where it saw none.
     """
 
     faces: list[FaceResult] = field(default_factory=list)
@@ -59,6 +61,7 @@ class FrameResult:
     restarted: bool = False
     found: bool = True
     stepped: int = 0
+    step_ms: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -108,3 +111,4 @@ class Stepped:
     restarted: bool
     found: bool
     stepped: int
+    step_ms: float

@@ -8,14 +8,16 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from stream import broad, kinds, traits
+from stream.aside import Aside
 from stream.composite import add_residual, skin_guard
 from stream.crop import FACE_PX, crop_face
 from stream.engine import Engine, EngineState, Seen, check_preset, load_engine
@@ -47,6 +49,16 @@ class _Memory:
     state: EngineState
     seen: Seen | None = None
     waited: int = 0
+
+
+_Known = tuple[LocatedFace, _Memory]
+
+
+class _Looked(NamedTuple):
+    """So many faces the network saw, at so many ms each."""
+
+    faces: int
+    face_ms: float
 
 
 class Retoucher:
@@ -84,6 +96,7 @@ class Retoucher:
         used = finder if finder is not None else self._own_finder
         assert used is not None
         self._tracker = Tracker(used, max_faces)
+        self._aside: Aside[_Looked] = Aside("vretouch-aside")
         self._closed = False
         self.reset()
 
@@ -126,6 +139,7 @@ class Retoucher:
     def reset(self) -> None:
         """Forget everything: the next frame is the first of a new stream. Not while other threads are at
         work."""
+        self._aside.collect(wait=True)
         self._tracker.restart()
         self._memories: dict[int, _Memory] = {}
         self._pts_s: float | None = None
@@ -168,41 +182,59 @@ class Retoucher:
             faces = tuple(_located(track, frame) for track in tracks)
         return Located(faces, stages.ms(), restarted, self._tracker.looked)
 
-    def step(self, located: Located, *, at_most: int | None = None) -> Stepped:
+    @property
+    def stepping(self) -> bool:
+        """Whether a step that is not waited for is under way."""
+        return self._aside.busy
+
+    def step(self, located: Located, *, at_most: int | None = None, wait: bool = True) -> Stepped:
         """The second part of `process`: the network's step on every face.
 
         at_most: step so many faces only, large ones and those that have waited first; for the others what
-        the network made of them last is carried on with the face, and one it never saw is left out.
+        the network made of them last is carried on with the face, and one it never saw is left out. wait:
+        False lets the network see them in a thread of its own, for frames to come, while this one carries
+        on what it made last; none are begun while it is at earlier ones. An error of that thread is raised
+        by the next call.
         """
         self._check_open()
         stages = _Stopwatch(located.stage_ms)
         self._memories = {face.id: self._memory_of(face) for face in located.faces}
-        chosen = self._chosen(located.faces, at_most)
         with stages.running("step"):
-            faces = [self._stepped(face, face.id in chosen) for face in located.faces]
-        shown = tuple(face for face in faces if face is not None)
-        return Stepped(shown, stages.ms(), located.restarted, located.found, len(chosen))
+            looked = self._aside.collect(wait=wait)
+            chosen = self._chosen(located.faces, at_most)
+            for memory in self._memories.values():
+                memory.waited += 1
+            if wait:
+                looked = self._look(chosen)
+            elif chosen and self._aside.free:
+                self._aside.begin(partial(self._look, chosen))
+        faces = ((face, self._memories[face.id].seen) for face in located.faces)
+        shown = tuple(SteppedFace(face, seen) for face, seen in faces if seen is not None)
+        count, face_ms = looked or _Looked(0, math.nan)
+        return Stepped(shown, stages.ms(), located.restarted, located.found, count, face_ms)
 
-    def _chosen(self, faces: tuple[LocatedFace, ...], at_most: int | None) -> set[int]:
-        """Ids of the faces to be stepped: as many as allowed, by their area times the frames they waited."""
+    def _chosen(self, faces: tuple[LocatedFace, ...], at_most: int | None) -> list[_Known]:
+        """The faces to be stepped: as many as allowed, by their area times the frames they waited."""
+        chosen = [(face, self._memories[face.id]) for face in faces]
         if at_most is None or at_most >= len(faces):
-            return {face.id for face in faces}
+            return chosen
 
-        def urgency(face: LocatedFace) -> float:
+        def urgency(one: _Known) -> float:
+            face, memory = one
             width, height = face.box_px[2:] - face.box_px[:2]
-            return float(width * height) * (1 + self._memories[face.id].waited)
+            return float(width * height) * (1 + memory.waited)
 
-        return {face.id for face in sorted(faces, key=urgency, reverse=True)[: max(0, at_most)]}
+        return sorted(chosen, key=urgency, reverse=True)[: max(0, at_most)]
 
-    def _stepped(self, face: LocatedFace, now: bool) -> SteppedFace | None:
-        """The face with its residual and map of this frame, or with the last ones; None where there are
-        none."""
-        memory = self._memories[face.id]
-        memory.waited += 1
-        if now:
+    def _look(self, chosen: list[_Known]) -> _Looked:
+        """Let the network see these faces, and remember what it made of them."""
+        began_ns = time.perf_counter_ns()
+        for face, memory in chosen:
+            memory.waited = 0
             seen = Seen(*self.engine.step(face.face_u8, memory.state))
-            memory.seen, memory.waited = seen._replace(kept=_steadied(memory.seen, seen.kept)), 0
-        return None if memory.seen is None else SteppedFace(face, memory.seen)
+            memory.seen = seen._replace(kept=_steadied(memory.seen, seen.kept))
+        passed_ms = (time.perf_counter_ns() - began_ns) / 1e6
+        return _Looked(len(chosen), passed_ms / len(chosen) if chosen else math.nan)
 
     def composite(self, frame_rgb_u8: npt.NDArray[np.uint8], stepped: Stepped) -> npt.NDArray[np.uint8]:
         """The last part of `process`: the retouched frame, a new array, for the frame's own `stepped`. Sets
@@ -212,7 +244,9 @@ class Retoucher:
         with stages.running("composite"):
             retouched = np.array(_checked(frame_rgb_u8), order="C")
             faces = [self._composite(retouched, face) for face in stepped.faces]
-        self.last = FrameResult(faces, stages.ms(), stepped.restarted, stepped.found, stepped.stepped)
+        self.last = FrameResult(
+            faces, stages.ms(), stepped.restarted, stepped.found, stepped.stepped, stepped.step_ms
+        )
         return retouched
 
     def _composite(self, retouched: npt.NDArray[np.uint8], stepped: SteppedFace) -> FaceResult:
@@ -277,7 +311,9 @@ class Retoucher:
             raise VretouchError("this Retoucher was closed; make a new one")
 
     def close(self) -> None:
-        """Stop the face models this object started. The engine may be shared and stays."""
+        """Stop the face models this object started, once a step under way has ended. The engine may be
+        shared and stays."""
+        self._aside.close()
         if not self._closed and self._own_finder is not None:
             self._own_finder.close()
         self._closed = True

@@ -21,8 +21,8 @@ class Effort:
     """How much is done for a frame.
 
     find_every: the face mesh looks at every n-th frame, in between faces are carried on by optical flow.
-    step_every: the network sees every n-th frame, in between its last residual and map are carried on with
-    the face. retouch: False lets frames pass.
+    step_every: the network sees every n-th frame; above 1 no frame waits for it: it runs beside them, and its
+    last residual and map are carried on with the face. retouch: False lets frames pass.
     """
 
     name: str
@@ -45,8 +45,8 @@ LADDER = (
 class Cost:
     """Time of one frame in ms.
 
-    busy: all that was done. find, step: what finding the faces and stepping all of them takes; None where it
-    was spared. rest: all else.
+    busy: all that it waited for. find, step: what finding the faces and stepping all of them takes, waited
+    for or not; None where it was spared. rest: all else that it waited for.
     """
 
     busy: float
@@ -107,7 +107,8 @@ class Governor:
         effort = LADDER[level]
         if not effort.retouch:
             return 0.0
-        ms = self._find_ms / effort.find_every + self._step_ms / effort.step_every + self._rest_ms
+        own_ms, step_ms = self._find_ms / effort.find_every + self._rest_ms, self._step_ms / effort.step_every
+        ms = own_ms + step_ms if effort.step_every == 1 else max(own_ms, step_ms)
         return ms / 1e3 / interval_s
 
     def _bears(self, level: int, interval_s: float) -> bool:

@@ -206,7 +206,8 @@ class _Work:
         # While it fades out on the last level, what was found before is carried on at little cost.
         finds = effort.retouch and turn % effort.find_every == 0
         located = retoucher.locate(raw, pts_s, find=finds)
-        stepped = retoucher.step(located, at_most=self._steps(len(located.faces), effort))
+        at_most = self._steps(len(located.faces), effort)
+        stepped = retoucher.step(located, at_most=at_most, wait=effort.step_every == 1)
         return retoucher.composite(raw, stepped)
 
     def _steps(self, faces: int, effort: Effort) -> int:
@@ -216,7 +217,7 @@ class _Work:
         if effort.step_every == 1:
             return faces
         self._credit = min(self._credit, 1.0) + faces / effort.step_every
-        whole = int(self._credit + 1e-6)
+        whole = 0 if self._retoucher.stepping else int(self._credit + 1e-6)
         self._credit -= whole
         return whole
 
@@ -226,7 +227,7 @@ class _Work:
             return Cost(busy_ms, None, None, busy_ms)
         last = self._retoucher.last
         find_ms = stage_ms["locate"] if last.found else None
-        step_ms = stage_ms["step"] * len(last.faces) / last.stepped if last.stepped else None
+        step_ms = last.step_ms * len(last.faces) if last.stepped else None
         return Cost(busy_ms, find_ms, step_ms, max(0.0, busy_ms - (find_ms or 0.0) - stage_ms["step"]))
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from stream.live.budget import CLIMB_AFTER_S, LADDER, Cost, Governor
+from stream.live.budget import CLIMB_AFTER_S, LADDER, Cost, Effort, Governor
 
 INTERVAL_S = 1 / 30
 LAST = len(LADDER) - 1
@@ -20,6 +20,7 @@ class Stream:
         self.now_s = 0.0
         self.turn = 0
         self.levels: list[tuple[float, int]] = []
+        self.done_s: float | None = None
 
     def run(self, seconds: float, find: float, step: float, rest: float = 3.0) -> list[int]:
         end_s = self.now_s + seconds
@@ -27,15 +28,28 @@ class Stream:
         while self.now_s < end_s:
             effort = self.governor.effort
             finds = effort.retouch and self.turn % effort.find_every == 0
-            steps = effort.retouch and self.turn % effort.step_every == 0
-            busy = (find if finds else 0.0) + (step if steps else 0.0) + (rest if effort.retouch else 0.2)
-            cost = Cost(busy, find if finds else None, step if steps else None, rest)
+            stepped = self._stepped(effort, step)
+            waits = step if effort.retouch and effort.step_every == 1 else 0.0
+            busy = (find if finds else 0.0) + waits + (rest if effort.retouch else 0.2)
+            cost = Cost(busy, find if finds else None, step if stepped else None, rest)
             self.governor.observe(cost, INTERVAL_S)
             self.now_s += max(INTERVAL_S, busy / 1e3)
             self.turn += 1
             seen.append(self.governor.level)
             self.levels.append((self.now_s, self.governor.level))
         return seen
+
+    def _stepped(self, effort: Effort, step: float) -> bool:
+        """Whether a step has ended: of this frame, or one beside the frames, begun as often as allowed."""
+        if not effort.retouch or effort.step_every == 1:
+            self.done_s = None
+            return effort.retouch
+        ended = self.done_s is not None and self.done_s <= self.now_s
+        if (ended or self.done_s is None) and self.turn % effort.step_every == 0:
+            self.done_s = self.now_s + step / 1e3
+        elif ended:
+            self.done_s = None
+        return ended
 
 
 def test_a_stream_that_fits_stays_at_full_effort() -> None:
@@ -65,6 +79,15 @@ def test_overload_is_answered_within_half_a_second_by_the_step_that_fits(
     assert first_s - began_s <= 0.5 + step / 1e3
     assert level in {at for _, at in stream.levels}
     assert max(at for _, at in stream.levels) == level
+
+
+def test_what_frames_wait_for_themselves_counts_beside_the_network() -> None:
+    stream = Stream()
+    stream.run(2.0, find=4.0, step=16.0)
+    stream.run(4.0, find=4.0, step=40.0, rest=40.0)
+    assert max(at for _, at in stream.levels) == LAST - 1
+    stream.run(4.0, find=4.0, step=40.0, rest=60.0)
+    assert stream.governor.level == LAST
 
 
 def test_it_climbs_again_slowly_when_the_load_is_gone() -> None:
