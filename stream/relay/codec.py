@@ -103,7 +103,7 @@ class Vp8:
         self._context.qmin, self._context.qmax = 4, 56
         self._context.options = {
             "deadline": "realtime",
-            "cpu-used": "-8",
+            "cpu-used": "-12",
             "lag-in-frames": "0",
             "minrate": str(kbps * 1000),
             "maxrate": str(kbps * 1000),
