@@ -27,6 +27,7 @@ from stream.keep import DEFAULT as KEPT_BY_DEFAULT
 from stream.keep import TEXTURE
 from stream.keep import checked as checked_traits
 from stream.results import STAGES, FaceResult, FrameResult, Located, LocatedFace, Stepped, SteppedFace
+from stream.scene import Scene
 from stream.track import Track, Tracker
 
 NOMINAL_FRAME_S = 1.0 / 30.0
@@ -35,9 +36,6 @@ MIN_STEP_S = 1e-3
 KEPT_NEW = 0.25
 
 _NUMBERS = (int, float, np.integer, np.floating, Fraction)
-_THUMB_SIZE = (32, 18)
-_CUT_LEVELS = 18.0
-_CUT_CORRELATION = 0.55
 
 
 @dataclass
@@ -143,8 +141,7 @@ class Retoucher:
         self._tracker.restart()
         self._memories: dict[int, _Memory] = {}
         self._pts_s: float | None = None
-        self._thumb: npt.NDArray[np.float32] | None = None
-        self._size: tuple[int, ...] = ()
+        self._scene = Scene()
         self._fresh = True
         self.last = FrameResult()
 
@@ -286,17 +283,11 @@ class Retoucher:
     def _advance(self, frame: npt.NDArray[np.uint8], pts_s: float | None) -> float:
         """Seconds since the previous frame; starts anew at a gap, a step back, a cut or a new size."""
         elapsed = self._elapsed(pts_s)
-        if self._scene_changed(frame) or not 0.0 <= elapsed <= MAX_GAP_S:
+        if self._scene.changed(frame) or not 0.0 <= elapsed <= MAX_GAP_S:
             self._tracker.restart()  # new ids, so that no memory outlives it
             self._fresh = True
             elapsed = NOMINAL_FRAME_S
         return max(elapsed, MIN_STEP_S)
-
-    def _scene_changed(self, frame: npt.NDArray[np.uint8]) -> bool:
-        """A cut, or another frame size, whose pixels say nothing about where faces were."""
-        before, self._thumb = self._thumb, _thumbnail(frame)
-        size, self._size = self._size, frame.shape
-        return before is not None and (size != frame.shape or is_cut(before, self._thumb))
 
     def _elapsed(self, pts_s: float | None) -> float:
         if pts_s is not None and not (isinstance(pts_s, _NUMBERS) and math.isfinite(pts_s)):
@@ -390,20 +381,3 @@ def _checked(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     if frame.size == 0:
         raise FrameError(f"a frame of shape {list(frame.shape)} holds no pixels; {wanted}")
     return frame
-
-
-def _thumbnail(frame_rgb_u8: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """A small picture float32 [18, 32] of the frame's green, from every n-th pixel only."""
-    rows = max(1, frame_rgb_u8.shape[0] // (4 * _THUMB_SIZE[1]))
-    columns = max(1, frame_rgb_u8.shape[1] // (4 * _THUMB_SIZE[0]))
-    sparse = np.ascontiguousarray(frame_rgb_u8[::rows, ::columns, 1])
-    return np.asarray(cv2.resize(sparse, _THUMB_SIZE, interpolation=cv2.INTER_AREA), np.float32)
-
-
-def is_cut(before: npt.NDArray[np.float32], now: npt.NDArray[np.float32]) -> bool:
-    """Whether two thumbnails show different scenes: they differ, and not by a change of light alone."""
-    if float(np.abs(now - before).mean()) < _CUT_LEVELS:
-        return False
-    a, b = before - before.mean(), now - now.mean()
-    norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return norm < 1e-3 or float((a * b).sum()) / norm < _CUT_CORRELATION

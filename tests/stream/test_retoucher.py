@@ -12,7 +12,7 @@ from stream import Retoucher, VretouchError
 from stream.crop import invert, transform
 from stream.errors import EngineError, FrameError, OptionError
 from stream.results import STAGES
-from stream.retoucher import is_cut
+from stream.scene import is_cut
 from tests.stream.fakes import PATCH, FakeEngine, FakeFinder, face_at, noise_frame
 
 
