@@ -45,7 +45,8 @@ class TorchState:
 class TorchEngine:
     """A preset's torch weights.
 
-    device: `cpu` or `cuda`. dtype: torch.float32 or, on a GPU, torch.float16. On a GPU a step is recorded
+    device: `cpu` or `cuda`. dtype: by default torch.float32, on a GPU torch.float16 (over 13 frames 0.36 levels
+    from float32 at most, the map 0.01; bfloat16 1.2 and 0.03). On a GPU a step is recorded
     once for each state as a CUDA graph and replayed, so that a step is one launch and nothing in it waits
     for the device; what it gives is copied to the host after it.
 
@@ -54,7 +55,7 @@ class TorchEngine:
     """
 
     def __init__(
-        self, preset: str, threads: int, device: str = "cpu", dtype: torch.dtype = torch.float32
+        self, preset: str, threads: int, device: str = "cpu", dtype: torch.dtype | None = None
     ) -> None:
         if device == "cuda" and not torch.cuda.is_available():
             raise EngineError(
@@ -64,7 +65,8 @@ class TorchEngine:
         self.name = f"torch-{device}"
         self.preset = preset
         self.threads = threads
-        self.device, self.dtype = torch.device(device), dtype
+        self.device = torch.device(device)
+        self.dtype = dtype or (torch.float32 if device == "cpu" else torch.float16)
         if device == "cpu":
             torch.set_num_threads(threads)
         try:
@@ -72,7 +74,7 @@ class TorchEngine:
         except ValueError as error:
             raise WeightsError(str(error)) from error
         self._layout = torch.contiguous_format if device == "cpu" else torch.channels_last
-        self._network = network.to(self.device, dtype)
+        self._network = network.to(self.device, self.dtype)
         for weights in network.parameters():
             if weights.dim() == 4:
                 weights.data = weights.data.contiguous(memory_format=self._layout)
