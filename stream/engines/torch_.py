@@ -45,8 +45,8 @@ class TorchState:
 class TorchEngine:
     """A preset's torch weights.
 
-    device: `cpu` or `cuda`. dtype: by default torch.float32, on a GPU torch.float16 (over 13 frames 0.36 levels
-    from float32 at most, the map 0.01; bfloat16 1.2 and 0.03). On a GPU a step is recorded
+    device: `cpu` or `cuda`. dtype: by default torch.float32, on a GPU torch.float16 (over 13 frames at most
+    0.36 levels from float32, the map 0.01; bfloat16 1.2 and 0.03). On a GPU a step is recorded
     once for each state as a CUDA graph and replayed, so that a step is one launch and nothing in it waits
     for the device; what it gives is copied to the host after it.
 
