@@ -62,9 +62,10 @@ class Filtered(Generic[F]):
 class LiveFilter(Generic[F]):
     """One stream's filter. Frames are dropped before work, never after; on_frame must not wait.
 
-    make_retoucher: called in the filter's thread, whose Retoucher it is. on_frame: called there with each
-    frame that is done. fps: the rate that is promised; a stream that comes slower has more time a frame.
-    error: what ended the thread, if something did; frames submitted after that are dropped.
+    make_retoucher: called in the filter's thread, whose Retoucher it is; its strength, also and keep are
+    those of the settings. on_frame: called there with each frame that is done. fps: the rate that is
+    promised; a stream that comes slower has more time a frame. error: what ended the thread, if something
+    did; frames submitted after that are dropped.
     """
 
     def __init__(
