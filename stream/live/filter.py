@@ -184,7 +184,8 @@ class _Work:
         stage_ms = dict(self._retoucher.last.stage_ms) if retouching else {}
         shown = rgb
         if settings.view != "plain":
-            shown = compose(settings.view, raw, rgb, faces, settings.split_at)
+            changed = any(face.changed_px is not None for face in faces)
+            shown = compose(settings.view, raw, rgb, faces, changed=changed, split_at=settings.split_at)
         self._held = (rgb, shown)
         retouch_ms = _ms_since(began_ns)
         self._governor.observe(self._cost(stage_ms, retouch_ms), interval_s)
