@@ -48,11 +48,19 @@ def test_what_the_relay_says_unasked_is_no_answer(page: Page) -> None:
     assert settled(page, {"type": "error", "message": "the video is too large"})
 
 
+# Within one task: the first goes at once, the others together after a pause; then the first is answered.
+THREE_CHANGES = """(answer) => {
+  control.set({ strength: 0.5 });
+  control.set({ strength: 0.4 });
+  control.set({ view: 'map', strength: 0.3 });
+  tell(answer);
+  return control.settled;
+}"""
+
+
 @pytest.mark.parametrize("answer", [{"type": "settings"}, {"type": "error", "message": "it must not be 7"}])
 def test_only_the_answer_to_the_newest_change_settles(page: Page, answer: dict[str, Any]) -> None:
-    page.evaluate("control.set({ strength: 0.5 })")
-    page.evaluate("control.set({ strength: 0.4 }), control.set({ view: 'map', strength: 0.3 })")
-    assert not settled(page, {**answer, "number": 1})
+    assert not page.evaluate(THREE_CHANGES, {**answer, "number": 1})
     page.wait_for_function("() => sent.length === 2")
     assert page.evaluate("sent[1]") == {"type": "set", "number": 2, "view": "map", "strength": 0.3}
     assert not settled(page, {**answer, "number": 1})
