@@ -219,7 +219,7 @@ def _broadcast(options: argparse.Namespace) -> int:
     )
 
     def make_retoucher() -> Retoucher:
-        return Retoucher(options.preset, engine, options.strength, options.max_faces)
+        return Retoucher(options.preset, engine, max_faces=options.max_faces)
 
     broadcast = Broadcast(job, make_retoucher)
     try:

@@ -15,6 +15,7 @@ from stream.frame import RgbImage
 
 DIVIDER_PX = 2
 _DIVIDER_RGB = (255, 255, 255)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
 _CAPTION_HEIGHT = 0.045
 _CAPTION_LEAST_PX = 160
 _MAP_DIM = 0.45
@@ -53,14 +54,17 @@ def compose(
     raw_rgb_u8: RgbImage,
     retouched_rgb_u8: RgbImage,
     faces: Sequence[Face],
+    *,
+    changed: bool,
     split_at: float = 0.5,
 ) -> RgbImage:
-    """The view as uint8 [H', W', 3] RGB, of view_size; raw and retouched are uint8 [H, W, 3] RGB. split_at:
-    share of the width, 0 to 1, that the view `split` shows raw."""
+    """The view as uint8 [H', W', 3] RGB, of view_size; raw and retouched are uint8 [H, W, 3] RGB. changed:
+    whether any face was retouched, which the caption says. split_at: share of the width, 0 to 1, that the
+    view `split` shows raw."""
     if view == "side":
-        picture = _side(raw_rgb_u8, retouched_rgb_u8)
+        picture = _side(raw_rgb_u8, retouched_rgb_u8, changed)
     elif view == "split":
-        picture = _split(raw_rgb_u8, retouched_rgb_u8, split_at)
+        picture = _split(raw_rgb_u8, retouched_rgb_u8, changed, split_at)
     else:
         picture = map_view(retouched_rgb_u8, faces)
     height, width = picture.shape[:2]
@@ -70,47 +74,58 @@ def compose(
     return picture
 
 
-def _side(raw: RgbImage, retouched: RgbImage) -> RgbImage:
+def _side(raw: RgbImage, retouched: RgbImage, changed: bool) -> RgbImage:
     height, width = raw.shape[:2]
     picture = np.empty((height, 2 * width + DIVIDER_PX, 3), np.uint8)
     picture[:, :width] = raw
     picture[:, width : width + DIVIDER_PX] = _DIVIDER_RGB
     picture[:, width + DIVIDER_PX :] = retouched
-    _captions(picture, width, width + DIVIDER_PX)
+    _captions(picture, changed, width, width + DIVIDER_PX)
     return picture
 
 
-def _split(raw: RgbImage, retouched: RgbImage, at: float) -> RgbImage:
+def _split(raw: RgbImage, retouched: RgbImage, changed: bool, at: float) -> RgbImage:
     middle = int(at * raw.shape[1])
     picture = retouched.copy()
     picture[:, :middle] = raw[:, :middle]
     left = max(0, middle - DIVIDER_PX // 2)
     picture[:, left : left + DIVIDER_PX] = _DIVIDER_RGB
-    _captions(picture, middle, middle)
+    _captions(picture, changed, middle, middle)
     return picture
 
 
-def _captions(picture: RgbImage, left_width: int, right_at: int) -> None:
+def _captions(picture: RgbImage, changed: bool, left_width: int, right_at: int) -> None:
     """Small words at the lower left of both parts; none where they would be in the way."""
     height, width = picture.shape[:2]
     size_px = max(12, round(_CAPTION_HEIGHT * min(height, width // 2)))
-    for words, start, end in (("raw", 0, left_width), ("retouched", right_at, width)):
-        if end - start >= _CAPTION_LEAST_PX:
+    done = "retouched" if changed else "passed through"
+    for words, start, end in (("raw", 0, left_width), (done, right_at, width)):
+        if end - start >= max(_CAPTION_LEAST_PX, _extent(words, size_px)[0] + size_px):
             caption(picture, words, (start + size_px // 2, height - size_px // 2), size_px)
 
 
 def caption(picture: RgbImage, words: str, at: tuple[int, int], size_px: int) -> None:
     """Write words in place: white on a darkened plate, `at` the lower left corner (x, y), size_px tall."""
-    face = cv2.FONT_HERSHEY_SIMPLEX
-    thin = max(1, round(size_px / 16))
-    scale = cv2.getFontScaleFromHeight(face, max(6, round(0.7 * size_px)), thin)
-    (width, height), below = cv2.getTextSize(words, face, scale, thin)
+    width, height, below = _extent(words, size_px)
+    scale, thin = _lettering(size_px)
     rim = max(3, size_px // 4)
     plate = picture[
         max(0, at[1] - height - rim) : at[1] + below // 2 + rim, max(0, at[0] - rim) : at[0] + width + rim
     ]
     plate[:] = plate // 10 * 4
-    cv2.putText(picture, words, at, face, scale, (245, 245, 245), thin, cv2.LINE_AA)
+    cv2.putText(picture, words, at, _FONT, scale, (245, 245, 245), thin, cv2.LINE_AA)
+
+
+def _lettering(size_px: int) -> tuple[float, int]:
+    """Scale and line width, as OpenCV wants them, of words size_px tall."""
+    thin = max(1, round(size_px / 16))
+    return cv2.getFontScaleFromHeight(_FONT, max(6, round(0.7 * size_px)), thin), thin
+
+
+def _extent(words: str, size_px: int) -> tuple[int, int, int]:
+    """Width of words, and height above and below their line, in px."""
+    (width, height), below = cv2.getTextSize(words, _FONT, *_lettering(size_px))
+    return width, height, below
 
 
 def map_view(frame_rgb_u8: RgbImage, faces: Sequence[Face]) -> RgbImage:

@@ -162,7 +162,7 @@ class _Both:
         """Encode the frame in both."""
         first, second = self._sinks
         first.write(frame, retouched_rgb_u8, changed)
-        side = compose("side", frame.rgb_u8, retouched_rgb_u8, ())
+        side = compose("side", frame.rgb_u8, retouched_rgb_u8, (), changed=bool(changed))
         second.write(Frame(side, frame.pts, frame.time_base, duration=frame.duration), side, ())
 
     def finish(self, trailing: Sequence[object]) -> None:

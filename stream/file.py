@@ -108,9 +108,11 @@ class FrameWork:
         self.with_face += bool(last.faces)
         for stage, spent_ms in last.stage_ms.items():
             self._stage_ms[stage] = self._stage_ms.get(stage, 0.0) + spent_ms
-        if self._view is not None:
-            return Finished(frame, compose(self._view, frame.rgb_u8, retouched, last.faces), ())
-        return Finished(frame, retouched, changed_boxes(last.faces))
+        changed = changed_boxes(last.faces)
+        if self._view is None:
+            return Finished(frame, retouched, changed)
+        view = compose(self._view, frame.rgb_u8, retouched, last.faces, changed=bool(changed))
+        return Finished(frame, view, ())
 
     @property
     def stage_ms(self) -> dict[str, float]:

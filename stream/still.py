@@ -13,7 +13,7 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
 
 from stream.compare import compose
 from stream.errors import VretouchError
-from stream.file import MakeRetoucher
+from stream.file import MakeRetoucher, changed_boxes
 from stream.frame import Orientation, RgbImage, orientation_from_exif
 from stream.job import IMAGE_FORMATS, is_image
 from stream.output import OutputError, OutputFile, check_output, write_error
@@ -89,7 +89,8 @@ def retouch_still(
             after = retoucher.process(before, look * _FRAME_S)
         faces = retoucher.last.faces
         if view is not None:
-            picture = Image.fromarray(compose(view, before, after, faces))
+            changed = bool(changed_boxes(faces))
+            picture = Image.fromarray(compose(view, before, after, faces, changed=changed))
             upright = True
         else:
             picture = _as_image(still, still.changed_by(before, after))

@@ -101,7 +101,7 @@ def _size_of(source: Source) -> tuple[int, int]:
 def _make_retoucher_of(job: CameraJob) -> Callable[[], Retoucher]:
     # One core decodes, converts and serves whoever reads the virtual camera.
     engine = load_engine(job.engine, job.preset, job.threads or default_threads(spared=1))
-    return lambda: Retoucher(job.preset, engine, job.settings.strength, job.max_faces)
+    return lambda: Retoucher(job.preset, engine, max_faces=job.max_faces)
 
 
 def _greet(status: Status, device: Device, sink: VirtualCamera, listening: bool) -> None:

@@ -62,9 +62,10 @@ class Filtered(Generic[F]):
 class LiveFilter(Generic[F]):
     """One stream's filter. Frames are dropped before work, never after; on_frame must not wait.
 
-    make_retoucher: called in the filter's thread, whose Retoucher it is. on_frame: called there with each
-    frame that is done. fps: the rate that is promised; a stream that comes slower has more time a frame.
-    error: what ended the thread, if something did; frames submitted after that are dropped.
+    make_retoucher: called in the filter's thread, whose Retoucher it is; its strength, also and keep are
+    those of the settings. on_frame: called there with each frame that is done. fps: the rate that is
+    promised; a stream that comes slower has more time a frame. error: what ended the thread, if something
+    did; frames submitted after that are dropped.
     """
 
     def __init__(
@@ -183,7 +184,8 @@ class _Work:
         stage_ms = dict(self._retoucher.last.stage_ms) if retouching else {}
         shown = rgb
         if settings.view != "plain":
-            shown = compose(settings.view, raw, rgb, faces, settings.split_at)
+            changed = any(face.changed_px is not None for face in faces)
+            shown = compose(settings.view, raw, rgb, faces, changed=changed, split_at=settings.split_at)
         self._held = (rgb, shown)
         retouch_ms = _ms_since(began_ns)
         self._governor.observe(self._cost(stage_ms, retouch_ms), interval_s)

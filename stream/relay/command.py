@@ -144,7 +144,6 @@ def media_options_of(options: argparse.Namespace) -> MediaOptions:
         "strength": options.strength,
         "also": options.also,
         "keep": options.keep,
-        "max_faces": options.max_faces,
         "ice_servers": ice_of(options),
         "loopback": all(is_loopback(host) for host in (options.host, *Origins(options.origin).hosts)),
     }
@@ -152,9 +151,9 @@ def media_options_of(options: argparse.Namespace) -> MediaOptions:
 
 
 def make_filter_of(options: argparse.Namespace, fps: float, times: StageTimes) -> MakeFilter:
-    """What makes the filter of a stream. The network is loaded here, once for all of them."""
+    """What makes the filter of a stream; its settings are those of MediaOptions. The network is loaded here,
+    once for all of them."""
     from stream.live.filter import LiveFilter
-    from stream.live.settings import Settings
     from stream.retoucher import Retoucher
 
     # One core decodes, encodes and sends meanwhile.
@@ -162,11 +161,10 @@ def make_filter_of(options: argparse.Namespace, fps: float, times: StageTimes) -
     engine = load_engine(options.engine, options.preset, threads)
 
     def make_retoucher() -> Retoucher:
-        return Retoucher(options.preset, engine, options.strength, options.max_faces)
+        return Retoucher(options.preset, engine, max_faces=options.max_faces)
 
     def make(on_frame: Callable[[Filtered[Any]], None]) -> LiveFilter[Any]:
-        settings = Settings(strength=options.strength, also=options.also, keep=options.keep)
-        return LiveFilter(make_retoucher, times.timed(on_frame), fps=fps, settings=settings)
+        return LiveFilter(make_retoucher, times.timed(on_frame), fps=fps)
 
     return make
 

@@ -17,10 +17,15 @@ LABEL = "control"
 MOST_CHARS = 4096
 MOST_A_SECOND = 100
 MOST_BUFFERED_BYTES = 64 * 1024
+# A page's numbers are float64, exact up to here.
+MOST_NUMBER = 2**53 - 1
 
 
 class Control:
-    """Speaks JSON, one object a message. change: makes the settings asked for, or raises OptionError."""
+    """Speaks JSON, one object a message; the answer to one with a `number` has the same.
+
+    change: makes the settings asked for, or raises OptionError.
+    """
 
     def __init__(self, channel: RTCDataChannel, change: Callable[[dict[str, Any]], Settings]) -> None:
         self._channel, self._change = channel, change
@@ -46,12 +51,15 @@ class Control:
     def _take(self, text: str | bytes) -> None:
         if not self._in_time():
             return
+        number: dict[str, int] = {}
         try:
-            settings = self._change(_wanted(text))
+            wanted = _wanted(text)
+            number = _number_in(wanted)
+            settings = self._change(wanted)
         except OptionError as error:
-            self.complain(str(error))
+            self.send({"type": "error", "message": str(error), **number})
         else:
-            self.send({"type": "settings", **asdict(settings)})
+            self.send({"type": "settings", **asdict(settings), **number})
 
     def _in_time(self) -> bool:
         second = int(time.monotonic())
@@ -73,3 +81,13 @@ def _wanted(text: str | bytes) -> dict[str, Any]:
     if not isinstance(message, dict) or message.pop("type", None) != "set":
         raise OptionError('a message is not understood; send {"type": "set", ...} with settings')
     return message
+
+
+def _number_in(message: dict[str, Any]) -> dict[str, int]:
+    """The message's number, taken out of it; empty where it has none."""
+    if "number" not in message:
+        return {}
+    number = message.pop("number")
+    if not isinstance(number, float) or not number.is_integer() or not 0.0 <= number <= MOST_NUMBER:
+        raise OptionError(f"a message's number must be a whole one from 0 to {MOST_NUMBER}; count them")
+    return {"number": int(number)}

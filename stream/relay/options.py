@@ -25,8 +25,7 @@ class MediaOptions:
     converted. max_publishers, max_viewers: at a time; max_pending: offers answered but not yet connected.
     connect_deadline_s: for these. idle_s: a session nothing is heard of for so long ends; max_session_s: and
     any after so long. ice_servers: the relay's own use of STUN and TURN; none by default. loopback: media
-    goes over 127.0.0.1 only. strength: 0 to 1, of the effect when a stream begins; also, keep:
-    alike (see stream.live.settings). max_faces: a stream.
+    goes over 127.0.0.1 only. strength, also, keep: of stream.live.settings.Settings when a stream begins.
     """
 
     codec: str = "auto"
@@ -46,7 +45,6 @@ class MediaOptions:
     strength: float = 1.0
     also: Collection[str] = broad.ALL
     keep: Collection[str] = keep.DEFAULT
-    max_faces: int = 1
 
     def __post_init__(self) -> None:
         if self.codec not in CODECS:
@@ -59,7 +57,6 @@ class MediaOptions:
             ("max_publishers", 1, 1000),
             ("max_viewers", 0, 10_000),
             ("max_pending", 1, 1000),
-            ("max_faces", 1, 100),
         ):
             self._check_whole(name, least, most)
         for name in ("connect_deadline_s", "idle_s", "max_session_s"):

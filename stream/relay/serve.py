@@ -137,6 +137,7 @@ async def _until_signal() -> None:
         for number in numbers:
             loop.add_signal_handler(number, end)
     except NotImplementedError:
-        # Windows' loop has none; there Ctrl-C raises KeyboardInterrupt, which ends us too.
+        # Windows' loop has none. There asyncio.run cancels us at Ctrl-C, which ends all sessions too, and
+        # raises KeyboardInterrupt once they are ended.
         pass
     await ended.wait()

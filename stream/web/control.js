@@ -6,21 +6,23 @@ const PAUSE_MS = 50;
 export class Control {
   #channel;
   #unsent = {};
-  #unanswered = 0;
+  #sent = 0;
+  #answered = 0;
   #pausing = false;
 
   constructor(channel, hear) {
     this.#channel = channel;
     channel.addEventListener('message', (event) => {
       const message = JSON.parse(event.data);
-      if (['settings', 'error'].includes(message.type)) this.#unanswered = Math.max(0, this.#unanswered - 1);
+      // What the relay says unasked has no number.
+      this.#answered = message.number ?? this.#answered;
       hear(message);
     });
   }
 
   /** Whether the relay has answered all that was set, so that its settings are the newest. */
   get settled() {
-    return this.#unanswered === 0 && Object.keys(this.#unsent).length === 0;
+    return this.#answered === this.#sent && Object.keys(this.#unsent).length === 0;
   }
 
   /** Change some settings soon. */
@@ -31,9 +33,8 @@ export class Control {
 
   #send() {
     if (this.#channel.readyState !== 'open' || Object.keys(this.#unsent).length === 0) return;
-    this.#channel.send(JSON.stringify({ type: 'set', ...this.#unsent }));
+    this.#channel.send(JSON.stringify({ type: 'set', number: ++this.#sent, ...this.#unsent }));
     this.#unsent = {};
-    this.#unanswered++;
     this.#pausing = true;
     setTimeout(() => ((this.#pausing = false), this.#send()), PAUSE_MS);
   }

@@ -19,10 +19,9 @@ from stream.crop import FACE_PX, alignment, transform
 from stream.errors import OptionError
 from stream.keep import LINES
 from stream.kinds import shares_of, without
-from stream.live import filter as filter_module
 from stream.live.settings import Settings
 from stream.relay import command as relay
-from stream.relay.metrics import StageTimes
+from stream.relay.options import MediaOptions
 from stream.retoucher import Retoucher
 from tests.stream.fakes import FakeEngine, FakeFinder, face_at, noise_frame
 from tests.stream.media import FakeRetoucher, drawn
@@ -154,14 +153,12 @@ def test_every_command_hands_the_options_on(command: str, monkeypatch: pytest.Mo
         def run(self, *_: object) -> None:
             raise StopIteration
 
-    def live(settings: Settings) -> None:
+    def live(settings: Settings | MediaOptions) -> None:
         asked.append((set(settings.also), set(settings.keep)))
 
-    for module in (cli, relay):
-        monkeypatch.setattr(module, "load_engine", lambda *_: FakeEngine())
+    monkeypatch.setattr(cli, "load_engine", lambda *_: FakeEngine())
     monkeypatch.setattr(retoucher, "Retoucher", FileRetoucher)
     monkeypatch.setattr(broadcast, "Broadcast", Broadcast)
-    monkeypatch.setattr(filter_module, "LiveFilter", lambda *_, settings, **__: live(settings))
     words = {"file": ["file", "a.png", "b.png"], "broadcast": ["file", "a.mp4", "udp://127.0.0.1:9"]}
     options = cli.parser().parse_args([*words.get(command, [command]), "--also", "shine", "--keep", "lines"])
     if command == "file":
@@ -172,9 +169,7 @@ def test_every_command_hands_the_options_on(command: str, monkeypatch: pytest.Mo
     elif command == "camera":
         live(job_of(options).settings)
     else:
-        relay.make_filter_of(options, 30.0, StageTimes())(lambda _: None)
-        media = relay.media_options_of(options)
-        assert (media.also, media.keep) == ({SHINE}, {LINES})
+        live(relay.media_options_of(options))
     assert asked == [({SHINE}, {LINES})]
 
 

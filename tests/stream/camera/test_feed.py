@@ -125,6 +125,9 @@ def test_a_pause_ends_the_attempts_to_reopen() -> None:
     wait_until(lambda: opener.calls >= 1)
     feed.pause()
     wait_until(lambda: feed.trouble == "")
+    calls = opener.calls
+    time.sleep(0.2)
+    assert opener.calls == calls and feed.silent_s == 0.0
     feed.close()
 
 

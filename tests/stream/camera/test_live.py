@@ -169,16 +169,18 @@ def test_unplugged_the_last_picture_is_held_at_the_rate_until_the_camera_is_back
     assert said[0].endswith("plug it in again (the last picture is held)") and said[1] == "the camera is back"
 
 
-def test_a_camera_that_falls_silent_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_that_falls_silent_is_told_of_once_as_is_its_return(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "STALL_S", 0.2)
     source = ScriptedSource(flat(90, SIZE))
     run = Run(source)
     run.shows(lambda picture: picture[0, 0, 0] == 90)
     source.pause_s = 1.0
-    wait_until(
-        lambda: "the camera has sent nothing for 0.2 s (the last picture is held)" in run.out.getvalue()
-    )
+    wait_until(lambda: "back" in run.out.getvalue())
     run.end()
+    assert run.out.getvalue().splitlines()[:2] == [
+        "the camera has sent nothing for 0.2 s (the last picture is held)",
+        "the camera is back",
+    ]
 
 
 def test_nobody_reads_so_the_camera_is_off_and_black_is_sent_until_someone_does(

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from stream.compare import compose
 from stream.engine import Seen
-from stream.live.budget import LADDER
+from stream.live.budget import LADDER, Governor
 from stream.live.filter import FADE_S, Filtered, LiveFilter
 from stream.live.settings import Settings
 from stream.retoucher import Retoucher
@@ -145,6 +146,42 @@ def test_split_shows_raw_on_the_left_and_viewers_get_the_plain_picture() -> None
         run.filter.settings = run.filter.settings.changed(split_at=0.0)
         out = run.one(FRAME)
         assert (out.shown_u8[:200, 10:] == out.rgb_u8[:200, 10:]).all()
+
+
+class Overloaded(Governor):
+    """On the last step of the ladder, where frames pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.level = len(LADDER) - 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "overloaded", "changed"),
+    [
+        (Settings(view="split"), False, True),
+        (Settings(view="split"), True, False),
+        (Settings(view="split", effect=False), False, False),
+        (Settings(view="split", strength=0.0), False, False),
+    ],
+)
+def test_the_split_says_whether_the_frame_was_retouched(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, overloaded: bool, changed: bool
+) -> None:
+    if overloaded:
+        monkeypatch.setattr("stream.live.filter.Governor", Overloaded)
+    with Run(settings=settings) as run:
+        out = run.one(FRAME)
+        told = {what: compose("split", FRAME, out.rgb_u8, (), changed=what) for what in (True, False)}
+        assert differs(told[True], told[False])
+        assert np.array_equal(out.shown_u8, told[changed])
+        assert differs(out.rgb_u8, FRAME) is changed
+
+
+def test_without_a_face_the_split_says_that_the_frame_was_passed_through() -> None:
+    with Run(settings=Settings(view="split")) as run:
+        run.finder.faces.clear()
+        assert np.array_equal(run.one(FRAME).shown_u8, compose("split", FRAME, FRAME, (), changed=False))
 
 
 def test_the_map_is_shown_even_while_the_effect_is_off() -> None:

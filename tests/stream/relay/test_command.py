@@ -66,7 +66,6 @@ def test_every_media_option_arrives():
         ice_servers=ice_of(given),
         loopback=True,
         strength=0.5,
-        max_faces=3,
     )
     assert [server.url for server in media.ice_servers.now()] == ["stun:stun.example:3478"]
 
@@ -178,19 +177,21 @@ def test_missing_weights_are_said_before_anything_is_opened(tmp_path, monkeypatc
 
 
 def test_streams_share_one_network(monkeypatch):
-    loaded: list[tuple[str, str, int]] = []
+    engine, loaded = object(), []
 
     def load(name: str, preset: str, threads: int) -> object:
         loaded.append((name, preset, threads))
-        return object()
+        return engine
 
+    retouchers: list[tuple[tuple[object, ...], dict[str, object]]] = []
     monkeypatch.setattr("stream.relay.command.load_engine", load)
-    make, seen = make_filter_of(options("--threads 2 --strength 0.25"), 25.0, StageTimes()), []
-    filters = [make(seen.append) for _ in range(2)]
-    for one in filters:
-        assert one.settings.strength == 0.25
+    monkeypatch.setattr("stream.retoucher.Retoucher", lambda *one, **more: retouchers.append((one, more)))
+    make = make_filter_of(options("--threads 2 --max-faces 3"), 25.0, StageTimes())
+    for one in [make(lambda _: None) for _ in range(2)]:
+        assert one.wait_ready(10.0)
         one.close()
     assert loaded == [("auto", "live", 2)]
+    assert retouchers == [(("live", engine), {"max_faces": 3})] * 2
 
 
 def test_the_stages_of_every_frame_are_counted(monkeypatch):

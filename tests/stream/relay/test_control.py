@@ -10,7 +10,7 @@ import pytest
 
 from stream.errors import OptionError
 from stream.live.settings import Settings
-from stream.relay.control import MOST_A_SECOND, MOST_BUFFERED_BYTES, Control
+from stream.relay.control import MOST_A_SECOND, MOST_BUFFERED_BYTES, MOST_NUMBER, Control
 
 
 class FakeChannel:
@@ -86,9 +86,31 @@ def test_settings_are_changed_and_all_of_them_told() -> None:
     assert page.says({"type": "set", "strength": 1})["strength"] == 1
 
 
+@pytest.mark.parametrize("number", [0, 1, MOST_NUMBER])
+def test_an_answer_has_the_number_of_its_message_and_no_other_sentence_has_one(number: int) -> None:
+    page = Page()
+    assert page.says({"type": "set", "number": number, "strength": 0.5})["number"] == number
+    assert page.settings == Settings(strength=0.5)
+    page.control.complain("the video is too large")
+    assert page.channel.sent[-1] == {"type": "error", "message": "the video is too large"}
+    refusal = page.says({"type": "set", "number": number, "strength": 2})
+    assert refusal["type"] == "error"
+    assert refusal["number"] == number
+    assert "number" not in page.says({"type": "set", "strength": 1})
+
+
 @pytest.mark.parametrize(
     "message",
     [
+        {"type": "set", "number": -1, "strength": 0.5},
+        {"type": "set", "number": 0.5, "strength": 0.5},
+        {"type": "set", "number": "1", "strength": 0.5},
+        {"type": "set", "number": True, "strength": 0.5},
+        {"type": "set", "number": None, "strength": 0.5},
+        {"type": "set", "number": [1], "strength": 0.5},
+        {"type": "set", "number": MOST_NUMBER + 1, "strength": 0.5},
+        '{"type":"set","strength":0.5,"number":NaN}',
+        '{"type":"set","strength":0.5,"number":1' + "0" * 3000 + "}",
         {"type": "set", "strength": 2},
         {"type": "set", "strength": "1"},
         {"type": "set", "view": ["map"]},
@@ -115,6 +137,7 @@ def test_anything_else_is_refused_in_a_sentence_and_changes_nothing(message: Any
     answer = page.says(message)
     assert answer["type"] == "error"
     assert answer["message"]
+    assert "number" not in answer
     assert page.settings == Settings()
 
 

@@ -25,7 +25,6 @@ from stream.relay.options import MediaOptions
         ("idle_s", 0.0),
         ("connect_deadline_s", float("inf")),
         ("strength", 1.5),
-        ("max_faces", 0),
         ("also", "shine"),
         ("keep", ["rash"]),
     ],

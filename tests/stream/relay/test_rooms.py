@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 
+from stream.live.filter import Filtered
+from stream.live.settings import Settings
 from stream.relay.hooks import rtp_origin_in, rtp_time_sent
 from stream.relay.options import MediaOptions
 from stream.relay.rooms import Rooms
@@ -123,16 +127,24 @@ def test_a_strict_whip_client_gets_nothing_back_and_costs_nothing_while_nobody_w
 
 def test_the_page_is_told_and_obeyed_and_viewers_keep_the_plain_picture() -> None:
     async def main() -> None:
-        chosen = replace(LOOPBACK, also=["shine"], keep=["lines", "freckles"])
-        rooms = Rooms(chosen, FakeFilter)
+        chosen = replace(LOOPBACK, strength=0.5, also=["shine"], keep=["lines", "freckles"])
+        filters: list[FakeFilter] = []
+
+        def make_filter(on_frame: Callable[[Filtered[Any]], None]) -> FakeFilter:
+            filters.append(FakeFilter(on_frame))
+            return filters[-1]
+
+        rooms = Rooms(chosen, make_filter)
         publisher, watcher = Publisher("h264", control=True), Watcher()
         await publisher.publish(rooms)
         await until(lambda: bool(publisher.said("hello")))
         assert publisher.said("hello")[0]["watch"] == "/watch/one"
         settings = publisher.said("hello")[0]["settings"]
-        assert (settings["also"], settings["keep"]) == (["shine"], ["freckles", "lines"])
+        wanted = Settings(strength=0.5, also=["shine"], keep=["freckles", "lines"])
+        assert Settings(**settings) == wanted
         await watcher.watch(rooms)
         await until(lambda: len(watcher.seen) > 5 and len(publisher.receiver.seen) > 5)
+        assert [one.settings for one in filters] == [wanted]
         assert publisher.channel is not None
         publisher.channel.send('{"type":"set","view":"split"}')
         # The fake filter shows other views upside down, where no number is at the top.

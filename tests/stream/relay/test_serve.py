@@ -78,6 +78,41 @@ def test_a_signal_ends_all_sessions(number):
     assert signal.getsignal(number) == before or number == signal.SIGINT
 
 
+class WindowsLoop(asyncio.SelectorEventLoop):
+    """Knows no signals, as on Windows."""
+
+    def add_signal_handler(self, sig, callback, *args):
+        raise NotImplementedError
+
+
+def test_ctrl_c_ends_all_sessions_where_the_loop_knows_no_signals():
+    rooms, answers = FakeRooms(), []
+
+    async def publish(opened: asyncio.Future[int]) -> None:
+        url = Place().url(await opened)
+        async with aiohttp.ClientSession() as client:
+            response = await client.post(f"{url}whip", data=publish_offer(), headers=SDP)
+            answers.append((response.status, len(rooms.open)))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    async def run() -> None:
+        opened: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        publishing = asyncio.create_task(publish(opened))
+        await serve(make_app(rooms, PAGES), Place(port=0), opened.set_result)
+        await publishing
+
+    # A test run started in the background inherits an ignored SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with asyncio.Runner(loop_factory=WindowsLoop) as runner, pytest.raises(KeyboardInterrupt):
+            runner.run(asyncio.wait_for(run(), 20.0))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert answers == [(201, 1)]
+    assert rooms.closed
+    assert not rooms.open
+
+
 def test_tls(tmp_path):
     cert, key = certificate(tmp_path)
     trusting = ssl.create_default_context(cafile=cert)
