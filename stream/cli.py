@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
 import sys
@@ -118,6 +119,8 @@ def make_retoucher_of(options: argparse.Namespace) -> MakeRetoucher:
 
 def main(argv: Sequence[str] | None = None, make_retoucher: MakeRetoucher | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 2 an error said in one sentence, 130 Ctrl-C."""
+    logging.basicConfig(format="vretouch: %(message)s")
+    logging.getLogger("vretouch.engine").setLevel(logging.INFO)
     try:
         options = parser().parse_args(argv)
         return _run(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -17,9 +20,13 @@ import numpy.typing as npt
 from stream.errors import EngineError, OptionError, WeightsError
 
 PRESETS = ("live", "studio", "paper")
-ENGINES = ("auto", "onnx-cpu", "torch-cpu")
+ENGINES = ("auto", "onnx-cpu", "torch-cpu", "torch-cuda")
+# Those that `auto` looks at where there is a GPU.
+GPU_ENGINES = ("torch-cuda",)
 MAX_DEFAULT_THREADS = 4
 MAX_THREADS = 256
+
+_LOG = logging.getLogger("vretouch.engine")
 
 # What an engine remembers of one face between two steps; made, read and changed by that engine alone.
 EngineState = Any
@@ -65,7 +72,10 @@ class WeightsFile:
 def load_engine(name: str = "auto", preset: str = "live", threads: int | None = None) -> Engine:
     """The engine `name` (one of ENGINES) with the weights of `preset` (one of PRESETS).
 
-    threads: cores used by one step; by default all physical ones up to four.
+    auto: onnx-cpu, or where there is a GPU the fastest of GPU_ENGINES that computes the same (see
+    stream.auto); it is logged which and why, and which had to be left out. One of GPU_ENGINES by its name is
+    checked too, and refused where it computes something else. threads: cores used by one step; by default all
+    physical ones up to four.
     """
     check_preset(preset)
     if name not in ENGINES:
@@ -75,18 +85,47 @@ def load_engine(name: str = "auto", preset: str = "live", threads: int | None = 
         raise OptionError(
             f"threads must be from 1 to {MAX_THREADS}, not {threads}; leave it out for the default"
         )
-    if name == "torch-cpu":
-        if not has_torch():
-            raise EngineError(
-                "the engine torch-cpu needs torch, which is not installed; "
-                "install it with `pip install vretouch[train]` or choose onnx-cpu"
-            )
-        from stream.engines.torch_ import TorchEngine
+    if name == "auto":
+        return _fastest(preset, count) if has_gpu() else _load("onnx-cpu", preset, count)
+    engine = _load(name, preset, count)
+    return _checked(engine, preset, count) if name in GPU_ENGINES else engine
 
-        return TorchEngine(preset, count)
-    from stream.engines.onnx_ import OnnxEngine
 
-    return OnnxEngine(find_weights(preset), count)
+def _load(name: str, preset: str, threads: int) -> Engine:
+    """The engine, not yet checked."""
+    if name == "onnx-cpu":
+        from stream.engines.onnx_ import OnnxEngine
+
+        return OnnxEngine(find_weights(preset), threads)
+    if not has_torch():
+        raise EngineError(
+            f"the engine {name} needs torch, which is not installed; "
+            "install it with `pip install vretouch[train]` or choose onnx-cpu"
+        )
+    from stream.engines.torch_ import TorchEngine
+
+    return TorchEngine(preset, threads, name.removeprefix("torch-"))
+
+
+def _fastest(preset: str, threads: int) -> Engine:
+    from stream.auto import Candidate, fastest
+
+    candidates = [Candidate(name, partial(_load, name, preset, threads)) for name in GPU_ENGINES]
+    choice = fastest(_load("onnx-cpu", preset, threads), candidates)
+    for line in choice.left_out:
+        _LOG.warning(line)
+    _LOG.info(choice.said)
+    return choice.engine
+
+
+def _checked(engine: Engine, preset: str, threads: int) -> Engine:
+    from stream.auto import checked
+
+    try:
+        checked(engine, _load("onnx-cpu", preset, threads))
+    except EngineError as error:
+        raise EngineError(f"engine {engine.name} cannot be used: {error}; choose onnx-cpu or auto") from error
+    return engine
 
 
 def check_preset(preset: str) -> None:
@@ -167,5 +206,17 @@ def _physical_cores() -> int | None:
 
 
 def has_torch() -> bool:
-    """Whether the torch-cpu engine's library is installed."""
+    """Whether the torch engines' library is installed."""
     return importlib.util.find_spec("torch") is not None
+
+
+@cache
+def has_gpu() -> bool:
+    """Whether NVIDIA's driver is here and sees a GPU; asked of the driver itself, for no library is sure to
+    be here."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+        count = ctypes.c_int(0)
+        return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    except (OSError, AttributeError):
+        return False
