@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from export.onnx import export_onnx
 from export.verify import Parity, ParityError, verify
-from model.config import FACE_PX, PRESETS
+from model.config import FACE_PX, PRESETS, preset
 from model.vretoucher import VRetouchEr
 from model.weights import WeightsError, load_preset, load_weights
 
@@ -29,9 +29,9 @@ def multiply_adds(network: VRetouchEr, face_px: int = FACE_PX) -> float:
     return float(counter.get_total_flops()) / 2e9
 
 
-def card(network: VRetouchEr, path: Path, parity: Parity) -> dict[str, object]:
+def card(network: VRetouchEr, path: Path, parity: Parity, untrained: bool = False) -> dict[str, object]:
     """What stands beside the file: its hash, which the engine checks, and what was measured."""
-    return {
+    return ({"untrained": True} if untrained else {}) | {
         "preset": network.config.preset,
         "file": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -44,17 +44,36 @@ def card(network: VRetouchEr, path: Path, parity: Parity) -> dict[str, object]:
     }
 
 
-def export(network: VRetouchEr, folder: Path) -> dict[str, object]:
-    """Export, verify and only then put the file and its card into `folder`."""
+def export(network: VRetouchEr, folder: Path, untrained: bool = False) -> dict[str, object]:
+    """Export, verify and only then put the file and its card into `folder`. untrained: the card says so, and
+    no engine retouches with it."""
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"{network.config.preset}.onnx"
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         path = Path(temporary) / final.name
         export_onnx(network, path)
-        described = card(network, path, verify(network, path, FACE_PX))
+        described = card(network, path, verify(network, path, FACE_PX), untrained)
         path.replace(final)
     final.with_suffix(".json").write_text(json.dumps(described, indent=1) + "\n")
     return described
+
+
+def untrained_network(preset_name: str) -> VRetouchEr:
+    """A network of the preset as it is before its training, the same every time: what it costs does not
+    depend on its weights."""
+    import torch
+
+    torch.manual_seed(0)
+    return VRetouchEr(preset(preset_name)).eval()
+
+
+def network_of(arguments: argparse.Namespace) -> VRetouchEr:
+    """The network that is asked for."""
+    if arguments.untrained:
+        if arguments.out.resolve() == DEFAULT_FOLDER:
+            raise WeightsError("untrained weights are for timing alone; name a folder for them with --out")
+        return untrained_network(arguments.preset)
+    return load_weights(arguments.weights) if arguments.weights else load_preset(arguments.preset)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,11 +81,11 @@ def main(argv: list[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="python -m export", description=__doc__)
     p.add_argument("--preset", default="live", choices=sorted(PRESETS))
     p.add_argument("--weights", type=Path, help="weights to export; by default those of the preset")
+    p.add_argument("--untrained", action="store_true", help="seeded weights, to be timed and not to be used")
     p.add_argument("--out", type=Path, default=DEFAULT_FOLDER, help="folder for the file and its card")
     arguments = p.parse_args(argv)
     try:
-        network = load_weights(arguments.weights) if arguments.weights else load_preset(arguments.preset)
-        described = export(network, arguments.out)
+        described = export(network_of(arguments), arguments.out, arguments.untrained)
     except (WeightsError, ParityError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -156,6 +156,11 @@ def find_weights(preset: str, folder: Path | None = None) -> WeightsFile:
         raise WeightsError(_missing(path, preset, place)) from None
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror}); check its rights") from error
+    if card.get("untrained"):
+        raise WeightsError(
+            f"{path} holds untrained weights, which are for timing alone; train {preset} with "
+            "`python -m model.train` and export it, or choose another preset"
+        )
     if found != card["sha256"]:
         raise WeightsError(
             f"{path} is not the file its card describes (SHA-256 {found[:12]}..., expected "

@@ -14,7 +14,7 @@ torch = require("torch")
 onnx = require("onnx")
 
 from export import verify as verification  # noqa: E402
-from export.__main__ import export, main  # noqa: E402
+from export.__main__ import export, main, multiply_adds  # noqa: E402
 from export.contract import METADATA_KEY, state_specs  # noqa: E402
 from model.config import PRESETS  # noqa: E402
 from model.vretoucher import VRetouchEr  # noqa: E402
@@ -99,3 +99,28 @@ def test_missing_weights_exit_with_a_sentence(tmp_path: Path, capsys: pytest.Cap
     assert main(["--weights", str(tmp_path / "none.pt"), "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "none.pt" in error and "Traceback" not in error
+
+
+def test_untrained_weights_are_marked_and_no_engine_retouches_with_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from stream.engine import find_weights
+    from stream.errors import WeightsError
+
+    wanted = ["--preset", "tiny", "--untrained"]
+    assert main(wanted) == 2
+    assert "--out" in capsys.readouterr().err
+    assert main([*wanted, "--out", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "tiny.json").read_text())["untrained"] is True
+    (tmp_path / "tiny.onnx").rename(tmp_path / "studio.onnx")
+    (tmp_path / "tiny.json").rename(tmp_path / "studio.json")
+    with pytest.raises(WeightsError, match=r"untrained weights.*model\.train"):
+        find_weights("studio", tmp_path)
+
+
+@pytest.mark.parametrize(("preset", "gmac"), [("live", 3.0), ("studio", 70.0)])
+def test_a_step_stays_within_its_arithmetic(preset: str, gmac: float) -> None:
+    network = VRetouchEr(PRESETS[preset])
+    assert multiply_adds(network) <= gmac
+    # In half floats, as shipped.
+    assert sum(2 * parameter.numel() for parameter in network.parameters()) <= 16e6
