@@ -28,7 +28,8 @@ from stream.keep import TEXTURE
 from stream.keep import checked as checked_traits
 from stream.results import STAGES, FaceResult, FrameResult, Located, LocatedFace, Stepped, SteppedFace
 from stream.scene import Scene
-from stream.track import Track, Tracker
+from stream.track import Track
+from stream.tracker import Tracker
 
 NOMINAL_FRAME_S = 1.0 / 30.0
 MAX_GAP_S = 0.5
@@ -177,7 +178,7 @@ class Retoucher:
                 track.align()
         with stages.running("crop"):
             faces = tuple(_located(track, frame) for track in tracks)
-        return Located(faces, stages.ms(), restarted, self._tracker.looked)
+        return Located(faces, stages.ms(), restarted, self._tracker.looked, self._tracker.hidden)
 
     @property
     def stepping(self) -> bool:
@@ -195,7 +196,8 @@ class Retoucher:
         """
         self._check_open()
         stages = _Stopwatch(located.stage_ms)
-        self._memories = {face.id: self._memory_of(face) for face in located.faces}
+        hidden = {known: self._memories[known] for known in located.hidden & self._memories.keys()}
+        self._memories = {face.id: self._memory_of(face) for face in located.faces} | hidden
         with stages.running("step"):
             looked = self._aside.collect(wait=wait)
             chosen = self._chosen(located.faces, at_most)

@@ -1,0 +1,240 @@
+"""`python -m bench latency --device`: the network and the way from frame to frame on one device, by
+resolution and number of faces, beside what the device reaches at most."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from bench import chart, cuda, precision, report
+from bench.clock import median_ratio, now_ns, spread, take_turns
+from bench.demo_face import enlarged
+from bench.device import Device, device_of, own_mb
+from bench.footage import face_picture, moving_face
+from bench.latency import stepper
+from bench.metrics import Pixels
+from bench.networks import UNTRAINED, engine_named, is_trained, loader, network_of
+from bench.operations import least_work, step_operations
+from bench.pipeline import (
+    RESOLUTIONS,
+    UNTIMED_FRAMES,
+    HostPipeline,
+    located_ms,
+    shots_of,
+    stages_of,
+    time_frames,
+)
+from bench.project import TARGETS, project_frame, roofline_ms
+from bench.report import BenchError
+from bench.swept import Swept, bars, parts, result
+from model.config import PRESETS
+from model.vretoucher import VRetouchEr
+from stream import parity
+from stream.crop import crop_face
+from stream.engine import Engine, default_threads
+from stream.engines.torch_ import UNRECORDED_STEPS, TorchEngine
+from stream.retoucher import Retoucher
+
+STEPS_PER_ROUND = 6
+UNTIMED_STEPS = UNRECORDED_STEPS + 2
+
+
+def measure(options: argparse.Namespace) -> Swept:
+    """Everything that the options ask for."""
+    threads = options.threads or default_threads()
+    device = device_of(options.device, threads)
+    name = engine_named(options.engine, device)
+    _say(f"what {device.name} reaches at most")
+    dtype = torch.float32 if name.startswith("onnx-") else device.dtype
+    swept = Swept(device, device.roof(), options.preset, name, dtype)
+    if not is_trained(options.preset):
+        swept.notes.append(f"Preset {options.preset}: {UNTRAINED}.")
+    network = network_of(options.preset)
+    engines = _engines(swept, network, options, threads)
+    engine = engines[network.config.delta]
+    picture = face_picture(options.input)
+    _measure_steps(swept, network, engines, options.steps)
+    _measure_work(swept, network, engine)
+    _say("the engine's rounding")
+    _measure_precision(swept, engine, network, threads)
+    for resolution in options.resolution:
+        for faces in options.faces:
+            _say(f"{resolution}, faces: {faces}")
+            _measure_frames(swept, engine, picture, resolution, faces, options)
+    swept.roof = swept.roof.best(device.roof())
+    _share_of_roofline(swept, network)
+    swept.figures |= {"device_peak_mb": device.peak_mb(), "rss_mb": own_mb()}
+    return swept
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the bench as asked."""
+    _complete(options)
+    swept = measure(options)
+    shown = parts(swept)
+    print(report.plain_text(shown), file=report.text_stream(options.json))
+    if options.markdown:
+        report.write_markdown(f"python -m bench latency --device {options.device}", shown, options.markdown)
+    if options.chart:
+        chart.save_bars(bars(swept), options.chart)
+    if options.json:
+        report.write_json(result(swept, vars(options)), options.json)
+    return 0
+
+
+def _complete(options: argparse.Namespace) -> None:
+    """Give what was left out its default, and refuse what cannot be."""
+    options.resolution = options.resolution or ["720p", "1080p", "2160p"]
+    options.faces = options.faces or [1, 2, 4]
+    options.delta = options.delta or [1, 6]
+    unknown = [name for name in options.resolution if name not in RESOLUTIONS]
+    if unknown:
+        raise BenchError(f"there is no resolution {unknown[0]!r}; choose some of {', '.join(RESOLUTIONS)}")
+    if min(*options.faces, *options.delta, options.threads or 1) < 1:
+        raise BenchError("--faces, --delta and --threads must be 1 or more; give larger ones")
+    if options.preset not in PRESETS:
+        raise BenchError(f"there is no preset {options.preset!r}; choose one of {', '.join(PRESETS)}")
+    if options.model:
+        raise BenchError("--model is timed without --device; leave one of them out")
+
+
+def _engines(
+    swept: Swept, network: VRetouchEr, options: argparse.Namespace, threads: int
+) -> dict[int, Engine]:
+    """An engine for each delta and for the network's own, whose first frame is timed."""
+    engines = {}
+    face = parity.spotted_faces(1)[0]
+    with tempfile.TemporaryDirectory() as made:
+        for delta in sorted({network.config.delta, *options.delta}, reverse=True):
+            _say(f"the engine with delta {delta}")
+            load = loader(swept.engine, network_of(options.preset, delta), threads, Path(made))
+            began_ns = now_ns()
+            engine = engines[delta] = load()
+            loaded_ns = now_ns()
+            engine.step(face, engine.new_state())
+            if delta == network.config.delta:
+                swept.figures["load_ms"] = (loaded_ns - began_ns) / 1e6
+                swept.figures["first_frame_ms"] = (now_ns() - began_ns) / 1e6
+    return engines
+
+
+def steps_of(engine: Engine) -> Callable[[], object]:
+    """Sets the engine's next step going; of a torch engine between the device's own buffers."""
+    faces = parity.spotted_faces()
+    if not isinstance(engine, TorchEngine):
+        return stepper(engine, faces)
+    state = engine.new_state()
+    state.face_u8.copy_(torch.from_numpy(faces[0]))
+
+    def run() -> None:
+        with torch.inference_mode():
+            engine.run(state)
+
+    return run
+
+
+def _waited(run: Callable[[], object], device: Device) -> Callable[[], None]:
+    """`run` to its end."""
+
+    def whole() -> None:
+        run()
+        device.synchronize()
+
+    return whole
+
+
+def _measure_steps(swept: Swept, network: VRetouchEr, engines: dict[int, Engine], steps: int) -> None:
+    """The step alone with each delta, in turns."""
+    _say("the network's step")
+    runs = {f"delta {n}": _waited(steps_of(engine), swept.device) for n, engine in engines.items()}
+    rounds = max(1, steps // STEPS_PER_ROUND)
+    taken = take_turns(runs, rounds, STEPS_PER_ROUND, warm_up=UNTIMED_STEPS)
+    swept.steps = {name: spread(samples) for name, samples in taken.items()}
+    own = swept.steps[f"delta {network.config.delta}"]
+    swept.figures |= {f"step_{key}_ms": getattr(own, key) for key in ("p50", "p95", "p99", "max")}
+    if {"delta 1", "delta 6"} <= set(taken):
+        swept.figures["delta_cost"] = median_ratio(taken["delta 6"], taken["delta 1"], STEPS_PER_ROUND)
+
+
+def _measure_work(swept: Swept, network: VRetouchEr, engine: Engine) -> None:
+    """What a step has to do, and on a GPU what the host sets going for it and whether it waits."""
+    swept.work = step_operations(network, swept.dtype)
+    least = least_work(network, swept.dtype)
+    swept.figures |= {
+        "step_gmac": least.flops / 2e9,
+        "step_operations": float(len(swept.work)),
+        "step_moved_mb": sum(work.bytes for work in swept.work) / 1e6,
+        "step_least_moved_mb": least.bytes / 1e6,
+    }
+    if swept.device.kind == "cuda":
+        run = steps_of(engine)
+        waits = cuda.host_syncs(run)  # of a step that is not yet recorded
+        for _ in range(UNTIMED_STEPS):
+            run()
+        swept.figures["host_syncs"] = float(max(waits, cuda.host_syncs(run)))
+        swept.figures |= cuda.launches(run)
+
+
+def _measure_precision(swept: Swept, engine: Engine, network: VRetouchEr, threads: int) -> None:
+    """The engine beside single precision on the CPU, over the demo's face in motion."""
+    single = TorchEngine(swept.preset, threads, "cpu", torch.float32, copy.deepcopy(network))
+    with Retoucher(engine=engine) as retoucher:
+        shots = shots_of(face_picture(None), RESOLUTIONS["720p"], 1, retoucher, parity.FRAMES)
+    alignments = [shot.located.faces[0].alignment for shot in shots]
+    faces = [crop_face(shot.frame_u8, a) for shot, a in zip(shots, alignments, strict=True)]
+    targets = None
+    try:
+        frames = list(moving_face(enlarged(), UNTIMED_FRAMES + parity.FRAMES, RESOLUTIONS["720p"]))
+        targets = [crop_face(f, a) for f, a in zip(frames[UNTIMED_FRAMES:], alignments, strict=True)]
+    except ImportError as error:
+        swept.notes.append(f"Gain against single precision needs scikit-image ({error}).")
+    found = precision.compare(engine, single, faces, targets)
+    swept.figures |= {"precision_levels": found.levels, "gain_lost_db": found.gain_lost_db}
+
+
+def _measure_frames(
+    swept: Swept, engine: Engine, picture: Pixels, resolution: str, faces: int, options: argparse.Namespace
+) -> None:
+    """From frame to frame, with so many faces in it."""
+    case = f"{resolution}, {faces} face{'s' * (faces > 1)}"
+    with Retoucher(engine=engine, max_faces=faces) as retoucher:
+        shots = shots_of(picture, RESOLUTIONS[resolution], faces, retoucher)
+        own = HostPipeline(retoucher)
+        timed = time_frames([own], swept.device, shots, options.frames)
+    swept.located[case] = located_ms(shots)
+    swept.frames |= {(name, case): times for name, times in timed.items()}
+    wall = timed[own.name].wall
+    key = f"{resolution}_{faces}"
+    swept.figures |= {f"frame_{key}_{p}_ms": getattr(wall, p) for p in ("p50", "p99")}
+    swept.figures[f"frame_{key}_fps"] = 1000.0 / wall.p50
+    if options.project:
+        swept.target = TARGETS[options.project]
+        stages = stages_of(own, timed[own.name], shots[0], swept.work)
+        swept.projected[case], whole = project_frame(stages, swept.roof, swept.target)
+        swept.figures |= {f"projected_{key}_{name}": value for name, value in whole.items()}
+
+
+def _share_of_roofline(swept: Swept, network: VRetouchEr) -> None:
+    """The step against the least time in which the device could do it."""
+    roof = swept.roof
+    least_ms = roofline_ms([least_work(network, swept.dtype)], roof)
+    step_ms = swept.figures["step_p50_ms"]
+    assert step_ms is not None
+    swept.figures |= {
+        "matrix_gflops": roof.matrix_gflops,
+        "copy_gbs": roof.copy_gbs,
+        "link_gbs": roof.link_gbs,
+        "roofline_ms": least_ms,
+        "roofline_share": least_ms / step_ms,
+        "roofline_by_operation_ms": roofline_ms(swept.work, roof),
+    }
+
+
+def _say(text: str) -> None:
+    print(f"measuring {text}", file=sys.stderr, flush=True)

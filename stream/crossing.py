@@ -1,0 +1,130 @@
+"""Faces near one another: each mesh goes to the face it fits best, and a face that another covers is hidden.
+
+Each is looked for where it would be at constant speed. Of all ways to give the meshes found to the faces the
+one of least cost is taken (stream.identity); where another would be nearly as good, the face starts anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from stream.boxes import Box, area, around_both, covers, grown, overlap, shared
+from stream.face import box_around
+from stream.identity import ALIKE, UNLIKE, Look, assigned, cost, doubtful, look_at, unlikeness
+from stream.track import Track
+
+SAME_FACE_IOU = 0.3
+# Faces are near where the regions looked at meet.
+NEAR_MARGIN = 0.25
+# A face is hidden where another's head covers so much of its box.
+COVERED = 0.25
+
+Landmarks = npt.NDArray[np.float32]
+Mesh = Callable[[Landmarks], Landmarks | None]
+
+
+def groups_of(faces: Sequence[Track], dt_s: float) -> list[list[Track]]:
+    """The faces, those together that are near one another or will be if they move on as they did."""
+    if len(faces) < 2:
+        return [[face] for face in faces]
+    groups: list[list[tuple[Track, Box]]] = []
+    for face in faces:
+        way = around_both(face.box_px, box_around(face.expected_px(dt_s)))
+        reach = grown(way, NEAR_MARGIN)
+        joined, apart = [(face, reach)], []
+        for group in groups:
+            if any(shared(reach, other) > 0.0 for _, other in group):
+                joined += group
+            else:
+                apart.append(group)
+        groups = [*apart, joined]
+    return [[face for face, _ in group] for group in groups]
+
+
+def tell_apart(
+    frame_rgb_u8: npt.NDArray[np.uint8],
+    group: Sequence[Track],
+    mesh: Mesh,
+    elsewhere: Sequence[Box],
+    dt_s: float,
+) -> None:
+    """Follow, hide or miss each face of the group. mesh: landmarks [468, 2] of the face near those given, in
+    frame pixels, or None. elsewhere: boxes of faces outside the group, already followed."""
+    expected = [box_around(face.expected_px(dt_s)) for face in group]
+    found = _found(group, mesh, elsewhere, dt_s)
+    looks = _looks(frame_rgb_u8, found)
+    unlike = [[unlikeness(face.look, look) for look in looks] for face in group]
+    costs = np.full((len(group), len(found)), np.inf)
+    for row, face in enumerate(group):
+        for column, landmarks in enumerate(found):
+            if face.seen or (unlike[row][column] or 0.0) < UNLIKE:
+                costs[row, column] = cost(
+                    expected[row], face.unseen_s, box_around(landmarks), unlike[row][column]
+                )
+    chosen = assigned(costs)
+    given = list(zip(group, chosen, strict=True))
+    for row, (face, its) in enumerate(given):
+        if its is not None:
+            _take(face, found[its], unlike[row][its], dt_s, doubt=doubtful(costs, chosen, row))
+    heads = [grown(face.box_px, NEAR_MARGIN) for face, its in given if its is not None]
+    for row, (face, its) in enumerate(given):
+        if its is None:
+            _lose(face, expected[row], heads, dt_s)
+
+
+def _take(face: Track, landmarks_px: Landmarks, unlike: float | None, dt_s: float, *, doubt: bool) -> None:
+    """The face is there; its memory is its own only if there is no doubt."""
+    if face.hidden:
+        doubt |= unlike is None or unlike > ALIKE
+        face.come_back(landmarks_px, dt_s)
+    else:
+        face.follow(landmarks_px, dt_s)
+    if doubt:
+        face.start_anew()
+
+
+def _lose(face: Track, expected: Box, heads: Sequence[Box], dt_s: float) -> None:
+    """The face was not found: one of the heads hides it, or it is lost."""
+    if face.hidden or any(shared(head, expected) > COVERED * area(expected) for head in heads):
+        face.hide(dt_s)
+    else:
+        face.miss(dt_s)
+
+
+def _found(group: Sequence[Track], mesh: Mesh, elsewhere: Sequence[Box], dt_s: float) -> list[Landmarks]:
+    """Landmarks of the faces where those of the group are expected, each face once."""
+    found: list[tuple[float, Landmarks]] = []
+    for face in group:
+        expected = face.expected_px(dt_s)
+        landmarks = mesh(expected)
+        if landmarks is None and not face.hidden:
+            landmarks = mesh(face.landmarks_px)
+        if landmarks is not None:
+            found.append((float(np.abs(landmarks - expected).mean()), landmarks))
+    # Of two meshes on one face the one from the nearer region is the better.
+    found.sort(key=lambda one: one[0])
+    distinct: list[Landmarks] = []
+    taken = list(elsewhere)
+    for _, landmarks in found:
+        box = box_around(landmarks)
+        if not any(overlap(box, other) > SAME_FACE_IOU for other in taken):
+            distinct.append(landmarks)
+            taken.append(box)
+    boxes = [box_around(landmarks) for landmarks in distinct]
+    return [
+        landmarks
+        for landmarks, box in zip(distinct, boxes, strict=True)
+        if not any(area(other) > area(box) and covers(other, box) for other in boxes)
+    ]
+
+
+def _looks(frame_rgb_u8: npt.NDArray[np.uint8], found: Sequence[Landmarks]) -> list[Look]:
+    """What each face looks like where no larger one, which is nearer, lies before it."""
+    boxes = [box_around(landmarks) for landmarks in found]
+    return [
+        look_at(frame_rgb_u8, landmarks, [other for other in boxes if area(other) > area(box)])
+        for landmarks, box in zip(found, boxes, strict=True)
+    ]

@@ -1,0 +1,164 @@
+"""AutoRetouch: its reach, windows without seams, its loss worked out again, and a training that learns."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from tests.conftest import require
+
+torch = require("torch")
+
+from torch.nn import functional as F  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+
+from model.autoretouch import (  # noqa: E402
+    AUTORETOUCH,
+    CRITIC_RATE,
+    PERCEPTUAL_LAYERS,
+    RATE,
+    WINDOW_PX,
+    AutoRetouch,
+    AutoRetouchTraining,
+    AutoRetouchWeights,
+)
+from model.pairs import Pairs  # noqa: E402
+from model.perceptual import Perceptual  # noqa: E402
+from tests.model.pictures import spotted  # noqa: E402
+
+TINY = AUTORETOUCH["tiny"]
+
+
+def lively(seed: int = 0) -> AutoRetouch:
+    """A network whose every layer does something."""
+    torch.manual_seed(seed)
+    network = AutoRetouch(TINY)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    return network.eval()
+
+
+def training(seed: int = 0) -> AutoRetouchTraining:
+    return AutoRetouchTraining(TINY, Perceptual(None, PERCEPTUAL_LAYERS, seed=0), seed)
+
+
+@pytest.mark.parametrize(("name", "least", "most"), [("live", 1.08, 1.2), ("published", 300.0, 400.0)])
+def test_what_a_picture_costs(name: str, least: float, most: float) -> None:
+    with torch.device("meta"):
+        network, picture = AutoRetouch(AUTORETOUCH[name]), torch.empty(1, 3, 512, 512)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(picture)
+    assert least < counter.get_total_flops() / 2e9 < most
+
+
+def test_only_one_layer_scales_down_and_by_two() -> None:
+    strides = [m.stride for m in AutoRetouch(TINY).modules() if isinstance(m, torch.nn.Conv2d)]
+    assert sorted(strides)[-2:] == [(1, 1), (2, 2)]
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (2, 1)])
+def test_any_size_comes_out_as_it_went_in(size: tuple[int, int]) -> None:
+    picture = torch.rand(2, 3, *size)
+    out = lively().retouch(picture)
+    assert out.shape == picture.shape
+    assert float(out.min()) >= 0.0 and float(out.max()) <= 1.0
+
+
+def test_every_weight_gets_a_gradient() -> None:
+    torch.manual_seed(0)
+    network = AutoRetouch(TINY)
+    network(torch.rand(1, 3, 32, 32)).square().sum().backward()
+    assert [name for name, p in network.named_parameters() if not p.grad.abs().sum() > 0] == []
+
+
+def test_nothing_beyond_the_reach_changes_a_pixel_and_something_within_does() -> None:
+    network = lively()
+    for y in (40, 41):
+        picture = torch.rand(1, 3, 81, 81).requires_grad_()
+        network(picture)[0, :, y, y].sum().backward()
+        touched = picture.grad.abs().sum((0, 1, 3)).nonzero()[:, 0]
+        away = int((touched - y).abs().max())
+        assert TINY.reach_px - 2 <= away <= TINY.reach_px
+
+
+@pytest.mark.parametrize(
+    ("size", "window_px"), [((97, 70), 64), ((50, 101), 47), ((41, 40), 34), ((20, 34), 64)]
+)
+def test_windows_give_the_whole_pictures_result_without_seams(size: tuple[int, int], window_px: int) -> None:
+    network = lively()
+    picture = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(4))
+    whole, windows = network.retouch(picture), network.retouch(picture, window_px)
+    assert float((whole - picture).abs().max()) > 0.05
+    torch.testing.assert_close(windows, whole, rtol=0, atol=2e-6)
+
+
+def test_the_published_window_fits_every_size_of_network_and_a_smaller_one_is_refused() -> None:
+    assert WINDOW_PX == 150
+    for config in AUTORETOUCH.values():
+        assert 2 * config.reach_px < WINDOW_PX
+    with pytest.raises(ValueError, match="window of 33 px is too small for this network; give 34 or more"):
+        lively().retouch(torch.rand(1, 3, 64, 64), window_px=33)
+
+
+def test_the_weights_and_rates_are_the_slides() -> None:
+    assert AutoRetouchWeights() == AutoRetouchWeights(ragan=1e-3, perceptual=6e-3, mse=0.5)
+    made = training()
+    assert made.optimiser.param_groups[0]["lr"] == RATE == 2e-4
+    assert made.critic_optimiser.param_groups[0]["lr"] == CRITIC_RATE == 1e-4
+
+
+def test_a_step_is_that_of_the_weighted_terms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model.autoretouch.perturb_colour", lambda pairs, _: pairs)
+    monkeypatch.setattr("model.autoretouch.mirror", lambda pairs, _: pairs)
+    made = training()
+    raw, target = spotted(2)
+    before = copy.deepcopy(made.network)
+    terms = made.step(Pairs(raw, target))
+    out = before(raw)
+    perceptual = made.perceptual(out, target)
+    assert terms["mse"] == pytest.approx(F.mse_loss(out, target).item())
+    assert terms["perceptual"] == pytest.approx(perceptual.item())
+    # The critic has had its step when it judges the network; both estimates were empty.
+    of_target, of_out = made.critic(target), made.critic(out)
+    ragan = F.softplus(of_target.mean() - of_out).mean() + F.softplus(of_target - of_out.mean()).mean()
+    assert terms["ragan"] == pytest.approx(ragan.item(), rel=1e-5)
+    (1e-3 * ragan + 6e-3 * perceptual + 0.5 * F.mse_loss(out, target)).backward()
+    optimiser = torch.optim.Adam(before.parameters(), lr=2e-4)
+    optimiser.step()
+    for ours, wanted in zip(made.network.parameters(), before.parameters(), strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=2e-6)
+    assert int(made.of_out.count) == int(made.of_target.count) == 2
+
+
+def test_training_lowers_the_loss_teaches_the_critic_and_repeats_itself() -> None:
+    raw, target = spotted(4)
+    first, again = training(), training()
+    before = [p.detach().clone() for p in first.critic.parameters()]
+    losses = [first.step(Pairs(raw, target)) for _ in range(60)]
+    assert sum(x["mse"] for x in losses[-10:]) < 0.8 * sum(x["mse"] for x in losses[:10])
+    assert any(not torch.equal(a, b) for a, b in zip(before, first.critic.parameters(), strict=True))
+    assert [again.step(Pairs(raw, target)) for _ in range(3)] == losses[:3]
+    assert float((first.network.retouch(raw) - target).square().mean()) < float(
+        (raw - target).square().mean()
+    )
+
+
+def test_a_resumed_training_goes_on_as_one_that_never_stopped() -> None:
+    raw, target = spotted(2)
+    whole = training()
+    whole.step(Pairs(raw, target))
+    saved = copy.deepcopy(whole.state_dict())
+    resumed = training(seed=5)
+    resumed.load_state_dict(saved)
+    for _ in range(2):
+        assert whole.step(Pairs(raw, target)) == resumed.step(Pairs(raw, target))
+
+
+def test_pictures_larger_than_a_window_are_cut_to_one() -> None:
+    made = training()
+    seen: list[tuple[int, ...]] = []
+    made.network.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape)))
+    made.step(Pairs(torch.rand(1, 3, 160, 152), torch.rand(1, 3, 160, 152)))
+    assert seen == [(1, 3, 150, 150)]

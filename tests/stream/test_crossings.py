@@ -1,0 +1,255 @@
+"""stream.tracker and stream.crossing where faces meet: each keeps its id, and none is given another's."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from stream import Retoucher
+from stream.track import Track
+from stream.tracker import Tracker
+from tests.stream.crowd import Crowd, Person, walk
+from tests.stream.fakes import FakeEngine, FakeState
+
+Seen = dict[int, set[int]]
+
+
+def follow(
+    crowd: Crowd,
+    frames: int,
+    fps: float = 30.0,
+    max_faces: int = 4,
+    each: Callable[[float, list[Track]], None] | None = None,
+) -> tuple[Tracker, Seen]:
+    """The tracker after so many frames, and which people each id was on."""
+    tracker, seen = Tracker(crowd, max_faces), {}
+    for k in range(frames):
+        tracks = tracker.update(crowd.draw(k / fps), 1.0 / fps)
+        assert [t.id for t in tracks] == sorted(t.id for t in tracks)
+        assert len(tracks) <= max_faces
+        for track in tracks:
+            track.align()
+            if track.seen:
+                seen.setdefault(track.id, set()).add(crowd.owner(track))
+        if each:
+            each(k / fps, tracks)
+    return tracker, seen
+
+
+def epochs(tracker: Tracker) -> dict[int, int]:
+    return {track.id: track.epoch for track in tracker.tracks}
+
+
+@pytest.mark.parametrize("speed", [60.0, 100.0, 200.0, 400.0])
+@pytest.mark.parametrize("first_is_near", [True, False])
+def test_two_faces_that_cross_keep_their_ids(speed: float, first_is_near: bool) -> None:
+    scales = (0.32, 0.22) if first_is_near else (0.22, 0.32)
+    way = 230.0
+    crowd = Crowd(
+        Person(1, scales[0], walk((320 - way / 2, 180), (speed, 0.0))),
+        Person(2, scales[1], walk((320 + way / 2, 175), (-speed, 0.0))),
+    )
+    tracker, seen = follow(crowd, round(30 * way / speed))
+    assert [t.seen for t in tracker.tracks] == [True, True]
+    assert sorted(seen) == [0, 1]
+    assert {len(people) for people in seen.values()} == {1}
+    assert epochs(tracker) == {0: 0, 1: 0}
+
+
+@pytest.mark.parametrize("fps", [5.0, 8.0, 12.0])
+def test_two_faces_that_cross_at_a_low_rate_keep_their_ids(fps: float) -> None:
+    crowd = Crowd(
+        Person(1, 0.32, walk((120, 180), (220.0, 0.0))), Person(2, 0.24, walk((520, 180), (-220.0, 0.0)))
+    )
+    tracker, seen = follow(crowd, round(fps * 1.9), fps)
+    assert sorted(seen) == [0, 1]
+    assert {len(people) for people in seen.values()} == {1}
+    assert [t.seen for t in tracker.tracks] == [True, True]
+
+
+def test_a_face_that_turns_back_behind_another_is_known_again() -> None:
+    def there_and_back(t_s: float) -> tuple[float, float]:
+        return (200.0 + 150.0 * (t_s if t_s < 0.9 else 1.8 - t_s), 180.0)
+
+    crowd = Crowd(Person(1, 0.36, walk((330, 180), (0.0, 0.0))), Person(2, 0.24, there_and_back))
+    tracker, seen = follow(crowd, 54)
+    assert seen == {0: {0}, 1: {1}}
+    assert epochs(tracker) == {0: 0, 1: 0}
+
+
+def test_of_faces_that_look_alike_the_place_decides() -> None:
+    crowd = Crowd(
+        Person(1, 0.28, walk((200, 180), (150.0, 0.0))), Person(1, 0.27, walk((440, 180), (-150.0, 0.0)))
+    )
+    tracker, seen = follow(crowd, 48)
+    assert sorted(seen) == [0, 1]
+    assert {len(people) for people in seen.values()} == {1}
+    assert [t.seen for t in tracker.tracks] == [True, True]
+
+
+def test_three_faces_of_which_one_passes_before_the_others() -> None:
+    crowd = Crowd(
+        Person(1, 0.22, walk((250, 180), (0.0, 0.0))),
+        Person(2, 0.24, walk((400, 180), (0.0, 0.0))),
+        Person(3, 0.36, walk((60, 190), (220.0, 0.0))),
+    )
+    tracker, seen = follow(crowd, 72)
+    assert len(seen) == 3
+    assert {len(people) for people in seen.values()} == {1}
+    assert epochs(tracker) == {0: 0, 1: 0, 2: 0}
+
+
+def test_four_faces_that_walk_through_one_another() -> None:
+    crowd = Crowd(
+        Person(1, 0.20, walk((40, 180), (220.0, 0.0))),
+        Person(2, 0.24, walk((270, 175), (60.0, 0.0))),
+        Person(3, 0.28, walk((400, 180), (-60.0, 0.0))),
+        Person(4, 0.33, walk((560, 185), (-170.0, 0.0))),
+    )
+    tracker, seen = follow(crowd, 72)
+    assert len(seen) == 4
+    assert {len(people) for people in seen.values()} == {1}
+    assert len(tracker.tracks) == 4
+
+
+@pytest.mark.parametrize(("hidden_s", "last"), [(0.2, 1), (0.5, 1), (1.2, 2)])
+def test_a_face_behind_another_is_remembered_for_a_second(hidden_s: float, last: int) -> None:
+    def comes_stays_and_goes(t_s: float) -> tuple[float, float]:
+        way = np.interp(t_s, [0.6, 1.0, 1.0 + hidden_s, 1.4 + hidden_s], [0.0, 1.0, 1.0, 0.0])
+        return (120.0 + 210.0 * float(way), 180.0)
+
+    crowd = Crowd(Person(1, 0.36, comes_stays_and_goes), Person(2, 0.22, walk((330, 180), (0.0, 0.0))))
+    tracker, seen = follow(crowd, round(30 * (1.4 + hidden_s + 0.6)))
+    assert [t.id for t in tracker.tracks] == [0, last]
+    assert seen[last] == {1}
+    assert {len(people) for people in seen.values()} == {1}
+    assert epochs(tracker)[last] == 0
+
+
+def test_a_hidden_face_is_not_shown() -> None:
+    shown: dict[float, list[int]] = {}
+    crowd = Crowd(
+        Person(1, 0.36, walk((100, 180), (250.0, 0.0))), Person(2, 0.22, walk((330, 180), (0.0, 0.0)))
+    )
+    tracker, _ = follow(crowd, 45, each=lambda t_s, tracks: shown.update({t_s: [t.id for t in tracks]}))
+    behind = [ids for t_s, ids in shown.items() if abs(100 + 250 * t_s - 330) < 20]
+    assert len(behind) > 3
+    assert all(ids == [0] for ids in behind)
+    assert [t.id for t in tracker.tracks] == [0, 1]
+
+
+def test_who_enters_where_another_left_gets_a_new_id() -> None:
+    crowd = Crowd(
+        Person(1, 0.3, walk((150, 180), (0.0, 0.0))),
+        Person(2, 0.24, walk((450, 180), (0.0, 0.0), end_s=1.0)),
+        Person(3, 0.24, walk((450, 180), (0.0, 0.0), begin_s=1.1)),
+    )
+    _, seen = follow(crowd, 60)
+    assert seen == {0: {0}, 1: {1}, 2: {2}}
+
+
+def test_who_comes_out_in_the_place_of_a_hidden_face_gets_a_new_id() -> None:
+    crowd = Crowd(
+        Person(1, 0.36, walk((100, 180), (250.0, 0.0))),
+        Person(2, 0.22, walk((330, 180), (0.0, 0.0), end_s=0.9)),
+        Person(3, 0.22, walk((330, 180), (0.0, 0.0), begin_s=0.9)),
+    )
+    _, seen = follow(crowd, 66)
+    assert seen == {0: {0}, 1: {1}, 2: {2}}
+
+
+def test_a_hidden_face_keeps_its_place_among_max_faces() -> None:
+    crowd = Crowd(
+        Person(1, 0.36, walk((100, 180), (250.0, 0.0))),
+        Person(2, 0.24, walk((330, 180), (0.0, 0.0))),
+        Person(3, 0.22, walk((560, 300), (0.0, 0.0))),
+    )
+    tracker, seen = follow(crowd, 50, max_faces=2)
+    assert seen == {0: {0}, 1: {1}}
+    assert [t.id for t in tracker.tracks] == [0, 1]
+
+
+def test_faces_are_told_apart_though_every_second_frame_glides() -> None:
+    crowd = Crowd(
+        Person(1, 0.32, walk((200, 180), (150.0, 0.0))), Person(2, 0.22, walk((430, 180), (-150.0, 0.0)))
+    )
+    tracker, seen = Tracker(crowd, 2), {}
+    for k in range(48):
+        for track in tracker.update(crowd.draw(k / 30), 1 / 30, find=k % 2 == 0):
+            track.align()
+            if track.seen and k % 2 == 0:
+                seen.setdefault(track.id, set()).add(crowd.owner(track))
+    assert seen == {0: {0}, 1: {1}}
+    assert [t.seen for t in tracker.tracks] == [True, True]
+
+
+def test_faces_apart_cost_what_they_did() -> None:
+    crowd = Crowd(Person(1, 0.3, walk((120, 180), (0.0, 0.0))), Person(2, 0.3, walk((500, 180), (0.0, 0.0))))
+    tracker = Tracker(crowd, 2)
+    for track in tracker.update(crowd.draw(0.0), 1 / 30):
+        track.align()
+    crowd.meshes = crowd.detections = 0
+    for k in range(1, 25):
+        for track in tracker.update(crowd.draw(k / 30), 1 / 30):
+            track.align()
+    assert (crowd.meshes, crowd.detections) == (48, 0)
+
+
+def test_a_cut_forgets_hidden_faces_too() -> None:
+    crowd = Crowd(
+        Person(1, 0.36, walk((100, 180), (250.0, 0.0))), Person(2, 0.22, walk((330, 180), (0.0, 0.0)))
+    )
+    tracker, _ = follow(crowd, 28)
+    assert tracker.hidden == {1}
+    tracker.restart()
+    assert tracker.hidden == set()
+    np.testing.assert_array_equal([t.id for t in tracker.update(crowd.draw(1.6), 1 / 30)], [2, 3])
+
+
+class Witness(FakeEngine):
+    """An engine whose states know whom they have seen, by the colours in the middle of the face."""
+
+    def __init__(self, people: list[Person]) -> None:
+        super().__init__()
+        self.middles = np.stack([person.texture[150:350, 180:330] for person in people]).astype(np.float32)
+        self.states: list[set[int]] = []
+        self.whose: dict[int, set[int]] = {}
+
+    def new_state(self) -> FakeState:
+        state = super().new_state()
+        self.whose[id(state)] = set()
+        self.states.append(self.whose[id(state)])
+        return state
+
+    def step(self, face_rgb_u8, state):  # type: ignore[no-untyped-def]
+        away = np.abs(self.middles - face_rgb_u8[150:350, 180:330]).mean(axis=(1, 2, 3))
+        self.whose[id(state)].add(int(np.argmin(away)))
+        return super().step(face_rgb_u8, state)
+
+
+@pytest.mark.parametrize("speed", [100.0, 300.0])
+def test_a_faces_memory_goes_with_it_and_to_nobody_else(speed: float) -> None:
+    crowd = Crowd(
+        Person(1, 0.32, walk((200, 180), (speed, 0.0))), Person(2, 0.24, walk((430, 180), (-speed, 0.0)))
+    )
+    engine = Witness(crowd.people)
+    with Retoucher("live", engine, max_faces=2, finder=crowd) as retoucher:
+        for k in range(round(30 * 230 / speed)):
+            retoucher.process(crowd.draw(k / 30), k / 30)
+        assert [face.id for face in retoucher.last.faces] == [0, 1]
+    assert engine.states == [{0}, {1}]
+
+
+def test_the_memory_of_a_face_hidden_for_too_long_is_gone() -> None:
+    crowd = Crowd(
+        Person(1, 0.36, walk((200, 180), (150.0, 0.0), end_s=4.0)),
+        Person(2, 0.22, walk((400, 180), (0.0, 0.0))),
+    )
+    crowd.people[0].place = lambda t_s: (min(200.0 + 150.0 * t_s, 400.0), 180.0)
+    with Retoucher("live", FakeEngine(), max_faces=2, finder=crowd) as retoucher:
+        kept = []
+        for k in range(80):
+            retoucher.process(crowd.draw(k / 30), k / 30)
+            kept.append(len(retoucher._memories))
+    assert kept[0] == kept[45] == 2
+    assert kept[-1] == 1
