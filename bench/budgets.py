@@ -104,6 +104,18 @@ PROJECTED = {
     "live": (Budget("projected_1080p_1_fps", f"{_FRAME}, projected", ">=", 400.0, "frames/s"),),
     "studio": (Budget("projected_1080p_1_fps", f"{_FRAME}, projected", ">=", 200.0, "frames/s"),),
 }
+KERNELS = tuple(
+    budget
+    for name, what in (
+        ("crop", "crop of a 4K face"),
+        ("warp", "warp of a 4K picture"),
+        ("paste", "paste at 4K"),
+    )
+    for budget in (
+        Budget(f"{name}_copy_share", f"{what}, share of the copy bandwidth", ">=", 0.7),
+        Budget(f"{name}_speedup", f"{what}, to plain torch with grid_sample", ">=", 2.0, "x"),
+    )
+)
 GLASS = (
     Budget("relay_640x480_fps", "relay 640x480, retouched, in Chromium", ">=", 28.0, "frames/s"),
     Budget("relay_640x480_ratio", "its delay, glass to glass, to a plain echo's", "<=", 1.6, "x"),

@@ -15,10 +15,21 @@ from stream.errors import EngineError
 from stream.kernels.launch import OPTIONS, Launch, Variant, source_of
 
 
-def run(launch: Launch) -> None:
-    """Set the launch going on CuPy's current device and stream."""
+class Handle:
+    """A CUDA stream of another library, by its handle."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._handle
+
+
+def run(launch: Launch, stream: int) -> None:
+    """Set the launch going on the current device, on the CUDA stream of this handle (0: the default one)."""
     kernel = _compiled(launch.variant, cupy.cuda.Device().id)
-    kernel(launch.grid, launch.block, launch.arguments, shared_mem=launch.shared_bytes)
+    with cupy.cuda.Stream.from_external(Handle(stream)):
+        kernel(launch.grid, launch.block, launch.arguments, shared_mem=launch.shared_bytes)
 
 
 @cache

@@ -71,6 +71,6 @@ class Gpu(Machine):
     def run(self, launch: Launch) -> None:
         from stream.kernels.cupy_ import run
 
-        run(launch)
+        run(launch, 0)
         for host, device in self._copies:
             np.copyto(host, device.get())
