@@ -30,6 +30,13 @@ UNTIMED_TURNS = 6
 FRAMES_PER_TURN = 4
 
 
+def size_of(resolution: str) -> tuple[int, int]:
+    """Width and height of one of RESOLUTIONS."""
+    if resolution not in RESOLUTIONS:
+        raise BenchError(f"there is no resolution {resolution!r}; choose from {', '.join(RESOLUTIONS)}")
+    return RESOLUTIONS[resolution]
+
+
 class Case(NamedTuple):
     """Frames of one of RESOLUTIONS with so many faces."""
 

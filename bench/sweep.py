@@ -19,7 +19,7 @@ from bench.device import Device, device_of, own_mb
 from bench.footage import face_picture, moving_face
 from bench.latency import stepper
 from bench.metrics import Pixels
-from bench.networks import UNTRAINED, engine_named, is_trained, loader, network_of
+from bench.networks import UNTRAINED, check_preset, engine_named, is_trained, loader, network_of
 from bench.operations import least_work, step_operations
 from bench.pipeline import (
     RESOLUTIONS,
@@ -29,6 +29,7 @@ from bench.pipeline import (
     Pipeline,
     located_ms,
     shots_of,
+    size_of,
     stages_of,
     time_frames,
 )
@@ -36,7 +37,6 @@ from bench.project import TARGETS, Target, project, roofline_ms
 from bench.report import BenchError
 from bench.rivals import GridSample, MattingTensors
 from bench.swept import Swept, bars, parts, result
-from model.config import PRESETS
 from model.vretoucher import VRetouchEr
 from stream import parity
 from stream.crop import crop_face
@@ -99,13 +99,11 @@ def _complete(options: argparse.Namespace) -> None:
     options.resolution = options.resolution or ["720p", "1080p", "2160p"]
     options.faces = options.faces or [1, 2, 4]
     options.delta = options.delta or [1, 6]
-    unknown = [name for name in options.resolution if name not in RESOLUTIONS]
-    if unknown:
-        raise BenchError(f"there is no resolution {unknown[0]!r}; choose some of {', '.join(RESOLUTIONS)}")
+    for resolution in options.resolution:
+        size_of(resolution)
     if min(*options.faces, *options.delta, options.threads or 1) < 1:
         raise BenchError("--faces, --delta and --threads must be 1 or more; give larger ones")
-    if options.preset not in PRESETS:
-        raise BenchError(f"there is no preset {options.preset!r}; choose one of {', '.join(PRESETS)}")
+    check_preset(options.preset)
     if options.model:
         raise BenchError("--model is timed without --device; leave one of them out")
 
@@ -213,7 +211,7 @@ def _measure_frames(
     options: argparse.Namespace,
 ) -> None:
     """From frame to frame at a resolution, with so many faces, rivals in turns with ours."""
-    size = RESOLUTIONS[case.resolution]
+    size = size_of(case.resolution)
     with Retoucher(engine=engine, max_faces=case.faces) as retoucher:
         shots = shots_of(picture, size, case.faces, retoucher)
         own = HostPipeline(retoucher, swept.work)

@@ -96,7 +96,7 @@ def test_a_whole_run_is_in_json_markdown_and_a_chart(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--resolution", "999p"], "choose some of 360p, 720p"),
+        (["--resolution", "999p"], "choose from 360p, 720p"),
         (["--faces", "0"], "give larger ones"),
         (["--delta", "0,6"], "give larger ones"),
         (["--preset", "huge"], "choose one of live, studio"),
