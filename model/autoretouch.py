@@ -209,8 +209,9 @@ class AutoRetouchTraining(PairTraining):
         perceptual = self.perceptual(out, pairs.target)
         mse = F.mse_loss(out, pairs.target)
         weights = self.weights
-        descend(self.optimiser, weights.ragan * ragan + weights.perceptual * perceptual + weights.mse * mse)
-        terms = {"mse": mse, "perceptual": perceptual, "ragan": ragan, "critic": critic}
+        loss = weights.ragan * ragan + weights.perceptual * perceptual + weights.mse * mse
+        descend(self.optimiser, loss)
+        terms = {"loss": loss, "mse": mse, "perceptual": perceptual, "ragan": ragan, "critic": critic}
         return {name: float(term.detach()) for name, term in terms.items()}
 
     def _teach_critic(self, target: Tensor, out: Tensor) -> Tensor:

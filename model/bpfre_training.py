@@ -92,8 +92,9 @@ class BPFReTraining(PairTraining):
         terms = self.supervised(made, pairs)
         terms["coarse"] = terms["coarse"] + self.consistency(clean.picture, target)
         terms["synthesis"] = synthesis_loss(self.discriminator(made.refined), made.map_refined.detach())
-        descend(self.optimiser, self._total(terms))
-        named = terms | {"discriminator": discriminator}
+        loss = self._total(terms)
+        descend(self.optimiser, loss)
+        named = {"loss": loss, **terms, "discriminator": discriminator}
         return {name: float(term.detach()) for name, term in named.items()}
 
     def supervised(self, made: Retouched, pairs: Pairs) -> dict[str, Tensor]:
