@@ -187,6 +187,21 @@ def test_faces_are_told_apart_though_every_second_frame_glides() -> None:
     assert [t.seen for t in tracker.tracks] == [True, True]
 
 
+def test_a_hidden_face_is_forgotten_in_time_though_all_glide() -> None:
+    crowd = Crowd(
+        Person(1, 0.36, walk((100, 180), (250.0, 0.0))), Person(2, 0.22, walk((330, 180), (0.0, 0.0)))
+    )
+    tracker, _ = follow(crowd, 28)
+    frame = crowd.draw(27 / 30)
+    for k in range(50):
+        assert tracker.hidden == {1} or k > 30
+        tracker.update(frame, 1 / 30, find=False)
+        assert not tracker.looked
+        for track in tracker.tracks:
+            track.align()
+    assert tracker.hidden == set()
+
+
 def test_faces_apart_cost_what_they_did() -> None:
     crowd = Crowd(Person(1, 0.3, walk((120, 180), (0.0, 0.0))), Person(2, 0.3, walk((500, 180), (0.0, 0.0))))
     tracker = Tracker(crowd, 2)
