@@ -168,6 +168,19 @@ def test_the_flow_of_a_coarse_level_grows_with_the_picture() -> None:
     torch.testing.assert_close(flow.mean((0, 2, 3)), torch.tensor([8.0, -4.0]))
 
 
+def test_a_level_sees_the_present_and_the_earlier_picture_fetched_along_the_flow() -> None:
+    spynet = SpyNet(TINY)
+    seen: list[torch.Tensor] = []
+    spynet.levels[-1].register_forward_hook(lambda level, inputs, output: seen.append(inputs[0]))
+    earlier, now = torch.rand(2, 1, 3, 32, 32)
+    with torch.no_grad():
+        spynet.levels[-2][-1].bias.copy_(torch.tensor([2.0, 0.0]))  # four pixels to the right, a frame ago
+        spynet(earlier, now)
+    present, fetched = (x * spynet.deviation + spynet.mean for x in (seen[0][:, :3], seen[0][:, 3:6]))
+    torch.testing.assert_close(present, now)
+    torch.testing.assert_close(fetched[..., :-4], earlier[..., 4:])
+
+
 def saved_spynet(path: Path, wrap: str = "", rename: str = "basic_module.{}.basic_module.{}") -> SpyNet:
     torch.manual_seed(5)
     network = SpyNet(PaperConfig())
