@@ -133,9 +133,12 @@ def test_a_block_leaves_clean_skin_and_replaces_an_imperfection() -> None:
     mask[:, 1, 2] = 1.0
     with torch.no_grad():
         out, other = block(features, mask, sums), block(features, mask, sums + 1)
+        found = block.out(block.attend(block.query(block.norm(features), mask), sums[:, 0], sums[:, 1]))
+        change = found + block.mlp(found)
     changed = (out != features).any(-1)[0]
     assert changed.nonzero().tolist() == [[1, 2]]
     assert not torch.equal(out[0, 1, 2], other[0, 1, 2])
+    torch.testing.assert_close(out[0, 1, 2], change[0, 1, 2])
 
 
 def test_imperfect_skin_of_a_reference_is_not_looked_at() -> None:
