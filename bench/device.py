@@ -203,6 +203,11 @@ class Stopwatch:
         """Here the stage ends that began at the mark before."""
         self._frames[-1].append((stage, self._device.tick()))
 
+    @property
+    def last_ms(self) -> float:
+        """The last frame, by the host's clock."""
+        return self._wall_ms[-1]
+
     def wall(self) -> Spread:
         """Frames by the host's clock, waiting for the device included."""
         return spread(self._wall_ms)

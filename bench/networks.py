@@ -13,6 +13,7 @@ from bench.delta import quiet
 from bench.device import Device
 from bench.report import BenchError
 from export.onnx import export_onnx
+from model.config import PRESETS
 from model.vretoucher import VRetouchEr
 from model.weights import load_preset, preset_path, untrained_network
 from stream.engine import ENGINES, Engine, WeightsFile
@@ -20,6 +21,12 @@ from stream.engines.onnx_ import OnnxEngine
 from stream.engines.torch_ import TorchEngine
 
 UNTRAINED = "the weights are seeded and not trained: of use for timing, of none for retouching"
+
+
+def check_preset(preset: str) -> None:
+    """Raise BenchError unless there is such a network."""
+    if preset not in PRESETS:
+        raise BenchError(f"there is no preset {preset!r}; choose one of {', '.join(PRESETS)}")
 
 
 def is_trained(preset: str) -> bool:

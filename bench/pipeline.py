@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,28 @@ SHOTS = 8
 # What a GPU does for the first time is done by then, and a step is recorded.
 UNTIMED_TURNS = 6
 FRAMES_PER_TURN = 4
+
+
+def size_of(resolution: str) -> tuple[int, int]:
+    """Width and height of one of RESOLUTIONS."""
+    if resolution not in RESOLUTIONS:
+        raise BenchError(f"there is no resolution {resolution!r}; choose from {', '.join(RESOLUTIONS)}")
+    return RESOLUTIONS[resolution]
+
+
+class Case(NamedTuple):
+    """Frames of one of RESOLUTIONS with so many faces."""
+
+    resolution: str
+    faces: int
+
+    @property
+    def key(self) -> str:
+        """For figures."""
+        return f"{self.resolution}_{self.faces}"
+
+    def __str__(self) -> str:
+        return f"{self.resolution}, {self.faces} face{'s' * (self.faces > 1)}"
 
 
 @dataclass(frozen=True)
@@ -54,27 +76,35 @@ class Timed:
 
 
 class Pipeline(Protocol):
-    """Carries frames through. places: its stages in order, and where each takes its time. residual_bytes: of
-    a number of the residual."""
+    """Carries frames through. name: for people; key: in figures. places: its stages in order, and where each
+    takes its time."""
 
     name: str
+    key: str
     places: dict[str, Place]
-    residual_bytes: int
 
     def frame(self, shot: Shot, mark: Callable[[str], None]) -> object:
         """One frame; `mark` is called where a stage ends."""
         ...
 
+    def works(self, shot: Shot) -> Mapping[str, tuple[Work, ...]]:
+        """What there is to do for the frame in the stages that the device does."""
+        ...
+
 
 class HostPipeline:
-    """The retoucher as it is: crop and composite on the host, the step by the engine, faces found before."""
+    """The retoucher as it is: crop and composite on the host, the step by the engine, faces found before.
 
-    def __init__(self, retoucher: Retoucher) -> None:
+    step: the operations of a face's.
+    """
+
+    key = "frame"
+
+    def __init__(self, retoucher: Retoucher, step: Sequence[Work]) -> None:
         self.name = f"vretouch, {retoucher.engine.name}"
         on_host: Place = "device" if retoucher.engine.name.endswith("-cpu") else "host"
         self.places: dict[str, Place] = {"crop": on_host, "step": "device", "paste": on_host}
-        self.residual_bytes = 4
-        self._retoucher = retoucher
+        self._retoucher, self._step = retoucher, tuple(step)
 
     def frame(self, shot: Shot, mark: Callable[[str], None]) -> Pixels:
         """uint8 [H, W, 3] RGB."""
@@ -86,6 +116,11 @@ class HostPipeline:
         out = self._retoucher.composite(shot.frame_u8, stepped)
         mark("paste")
         return out
+
+    def works(self, shot: Shot) -> Mapping[str, tuple[Work, ...]]:
+        """Of all three stages."""
+        step = self._step * len(shot.located.faces)
+        return {"crop": crop_work(shot), "step": step, "paste": paste_work(shot, 4)}
 
 
 def moving_faces(picture: Pixels, frames: int, size: tuple[int, int], faces: int) -> Iterator[Pixels]:
@@ -174,13 +209,9 @@ def face_box(to_face: npt.NDArray[np.float64], shape: tuple[int, ...]) -> Box:
     return x0, y0, x1, y1
 
 
-def stages_of(pipeline: Pipeline, timed: Timed, shot: Shot, step: Sequence[Work]) -> list[Stage]:
-    """The medians of the pipeline's stages with the work that is in each. step: of one face."""
-    works = {
-        "crop": crop_work(shot),
-        "step": tuple(step) * len(shot.located.faces),
-        "paste": paste_work(shot, pipeline.residual_bytes),
-    }
+def stages_of(pipeline: Pipeline, timed: Timed, shot: Shot) -> list[Stage]:
+    """The medians of the pipeline's stages with the work that is in each."""
+    works = pipeline.works(shot)
     return [
         Stage(name, timed.stages[name].p50, place, works.get(name, ()))
         for name, place in pipeline.places.items()

@@ -3,7 +3,7 @@ device would make of a time that was measured."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,15 +96,6 @@ def project(stage: Stage, measured: Roof, target: Roof) -> Projected:
     least = roofline_ms(stage.works, measured)
     factor = roofline_ms(stage.works, target) / least if least > 0.0 else 1.0
     return Projected(stage.name, stage.ms, stage.ms * factor, bounded_by(stage.works, target))
-
-
-def project_frame(
-    stages: Sequence[Stage], measured: Roof, target: Target
-) -> tuple[list[Projected], Mapping[str, float]]:
-    """Every stage on the target, and the frame there: `ms` and `fps`."""
-    projected = [project(stage, measured, target.roof) for stage in stages]
-    whole = sum(stage.ms for stage in projected)
-    return projected, {"ms": whole, "fps": 1000.0 / whole}
 
 
 def _arithmetic_ms(work: Work, roof: Roof) -> float:

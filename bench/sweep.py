@@ -19,21 +19,24 @@ from bench.device import Device, device_of, own_mb
 from bench.footage import face_picture, moving_face
 from bench.latency import stepper
 from bench.metrics import Pixels
-from bench.networks import UNTRAINED, engine_named, is_trained, loader, network_of
+from bench.networks import UNTRAINED, check_preset, engine_named, is_trained, loader, network_of
 from bench.operations import least_work, step_operations
 from bench.pipeline import (
     RESOLUTIONS,
     UNTIMED_FRAMES,
+    Case,
     HostPipeline,
+    Pipeline,
     located_ms,
     shots_of,
+    size_of,
     stages_of,
     time_frames,
 )
-from bench.project import TARGETS, project_frame, roofline_ms
+from bench.project import TARGETS, Target, project, roofline_ms
 from bench.report import BenchError
+from bench.rivals import GridSample, MattingTensors
 from bench.swept import Swept, bars, parts, result
-from model.config import PRESETS
 from model.vretoucher import VRetouchEr
 from stream import parity
 from stream.crop import crop_face
@@ -65,10 +68,13 @@ def measure(options: argparse.Namespace) -> Swept:
     _measure_precision(swept, engine, network, threads)
     for resolution in options.resolution:
         for faces in options.faces:
-            _say(f"{resolution}, faces: {faces}")
-            _measure_frames(swept, engine, picture, resolution, faces, options)
+            case = Case(resolution, faces)
+            _say(str(case))
+            _measure_frames(swept, engine, network, picture, case, options)
     swept.roof = swept.roof.best(device.roof())
     _share_of_roofline(swept, network)
+    if options.project:
+        _project(swept, TARGETS[options.project])
     swept.figures |= {"device_peak_mb": device.peak_mb(), "rss_mb": own_mb()}
     return swept
 
@@ -93,13 +99,11 @@ def _complete(options: argparse.Namespace) -> None:
     options.resolution = options.resolution or ["720p", "1080p", "2160p"]
     options.faces = options.faces or [1, 2, 4]
     options.delta = options.delta or [1, 6]
-    unknown = [name for name in options.resolution if name not in RESOLUTIONS]
-    if unknown:
-        raise BenchError(f"there is no resolution {unknown[0]!r}; choose some of {', '.join(RESOLUTIONS)}")
+    for resolution in options.resolution:
+        size_of(resolution)
     if min(*options.faces, *options.delta, options.threads or 1) < 1:
         raise BenchError("--faces, --delta and --threads must be 1 or more; give larger ones")
-    if options.preset not in PRESETS:
-        raise BenchError(f"there is no preset {options.preset!r}; choose one of {', '.join(PRESETS)}")
+    check_preset(options.preset)
     if options.model:
         raise BenchError("--model is timed without --device; leave one of them out")
 
@@ -199,25 +203,50 @@ def _measure_precision(swept: Swept, engine: Engine, network: VRetouchEr, thread
 
 
 def _measure_frames(
-    swept: Swept, engine: Engine, picture: Pixels, resolution: str, faces: int, options: argparse.Namespace
+    swept: Swept,
+    engine: Engine,
+    network: VRetouchEr,
+    picture: Pixels,
+    case: Case,
+    options: argparse.Namespace,
 ) -> None:
-    """From frame to frame, with so many faces in it."""
-    case = f"{resolution}, {faces} face{'s' * (faces > 1)}"
-    with Retoucher(engine=engine, max_faces=faces) as retoucher:
-        shots = shots_of(picture, RESOLUTIONS[resolution], faces, retoucher)
-        own = HostPipeline(retoucher)
-        timed = time_frames([own], swept.device, shots, options.frames)
-    swept.located[case] = located_ms(shots)
-    swept.frames |= {(name, case): times for name, times in timed.items()}
-    wall = timed[own.name].wall
-    key = f"{resolution}_{faces}"
-    swept.figures |= {f"frame_{key}_{p}_ms": getattr(wall, p) for p in ("p50", "p99")}
-    swept.figures[f"frame_{key}_fps"] = 1000.0 / wall.p50
-    if options.project:
-        swept.target = TARGETS[options.project]
-        stages = stages_of(own, timed[own.name], shots[0], swept.work)
-        swept.projected[case], whole = project_frame(stages, swept.roof, swept.target)
-        swept.figures |= {f"projected_{key}_{name}": value for name, value in whole.items()}
+    """From frame to frame at a resolution, with so many faces, rivals in turns with ours."""
+    size = size_of(case.resolution)
+    with Retoucher(engine=engine, max_faces=case.faces) as retoucher:
+        shots = shots_of(picture, size, case.faces, retoucher)
+        own = HostPipeline(retoucher, swept.work)
+        pipelines: list[Pipeline] = [own]
+        if not options.no_rivals:
+            pipelines.append(GridSample(network, swept.device, case.faces))
+        if not options.no_rivals and case.faces == options.faces[0]:
+            pipelines.append(MattingTensors(swept.device, size))
+        swept.own = own.name
+        timed = time_frames(pipelines, swept.device, shots, options.frames)
+    swept.located[str(case)] = located_ms(shots)
+    for pipeline in pipelines:
+        times = timed[pipeline.name]
+        swept.frames[pipeline.name, case] = times
+        swept.stages[pipeline.name, case] = stages_of(pipeline, times, shots[0])
+        key, wall = f"{pipeline.key}_{case.key}", times.wall
+        swept.figures |= {f"{key}_p50_ms": wall.p50, f"{key}_p99_ms": wall.p99, f"{key}_fps": 1e3 / wall.p50}
+    if GridSample.name in timed:
+        theirs, ours = (
+            sum(timed[name].stages[stage].p50 for stage in ("crop", "paste"))
+            for name in (GridSample.name, own.name)
+        )
+        swept.figures[f"grid_sample_{case.key}_crop_and_paste_x"] = theirs / ours
+
+
+def _project(swept: Swept, target: Target) -> None:
+    """Every frame on the target, from the highest rates that were seen here."""
+    swept.target = target
+    for (pipeline, case), stages in swept.stages.items():
+        projected = [project(stage, swept.roof, target.roof) for stage in stages]
+        swept.projected[pipeline, case] = projected
+        whole = sum(stage.ms for stage in projected)
+        if pipeline == swept.own:
+            key = f"projected_{case.key}"
+            swept.figures |= {f"{key}_ms": whole, f"{key}_fps": 1e3 / whole}
 
 
 def _share_of_roofline(swept: Swept, network: VRetouchEr) -> None:

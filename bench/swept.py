@@ -12,17 +12,18 @@ from bench.budgets import DEVICE, PROJECTED, Verdict, judge
 from bench.chart import Bar
 from bench.clock import Spread
 from bench.device import Device
-from bench.pipeline import Timed
-from bench.project import Projected, Roof, Target, Work
+from bench.pipeline import Case, Timed
+from bench.project import Projected, Roof, Stage, Target, Work
 
 
 @dataclass
 class Swept:
     """What was measured so far.
 
-    work: operations of a step. frames: by pipeline and case, from a frame to the retouched one. located:
-    finding the faces, by case. steps: the network's step, by delta. figures: by name, for budgets. target,
-    projected: another device, and stages there by case.
+    work: operations of a step. own: the pipeline that is ours. frames: by pipeline and case, from a frame to
+    the retouched one; stages: their medians, with the work that is in them. located: finding the faces, by
+    case. steps: the network's step, by delta. figures: by name, for budgets. target, projected: another
+    device, and the stages there.
     """
 
     device: Device
@@ -31,12 +32,14 @@ class Swept:
     engine: str
     dtype: torch.dtype
     work: list[Work] = field(default_factory=list)
-    frames: dict[tuple[str, str], Timed] = field(default_factory=dict)
+    own: str = ""
+    frames: dict[tuple[str, Case], Timed] = field(default_factory=dict)
+    stages: dict[tuple[str, Case], list[Stage]] = field(default_factory=dict)
     located: dict[str, Spread] = field(default_factory=dict)
     steps: dict[str, Spread] = field(default_factory=dict)
     figures: dict[str, float | None] = field(default_factory=dict)
     target: Target | None = None
-    projected: dict[str, list[Projected]] = field(default_factory=dict)
+    projected: dict[tuple[str, Case], list[Projected]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def said(self) -> str:
@@ -83,7 +86,7 @@ def result(swept: Swept, settings: dict[str, Any]) -> dict[str, Any]:
     """The whole result for programs."""
     frames: dict[str, dict[str, Any]] = {}
     for (pipeline, case), timed in swept.frames.items():
-        frames.setdefault(pipeline, {})[case] = asdict(timed)
+        frames.setdefault(pipeline, {})[str(case)] = asdict(timed)
     return report.document(
         "latency",
         settings,
@@ -99,7 +102,11 @@ def result(swept: Swept, settings: dict[str, Any]) -> dict[str, Any]:
         if swept.target is None
         else {
             "target": asdict(swept.target),
-            "cases": {case: [asdict(stage) for stage in stages] for case, stages in swept.projected.items()},
+            "stages": [
+                {"pipeline": pipeline, "case": str(case), **asdict(stage)}
+                for (pipeline, case), stages in swept.projected.items()
+                for stage in stages
+            ],
         },
         notes=swept.notes,
     )
@@ -109,22 +116,18 @@ def bars(swept: Swept) -> list[Bar]:
     """A bar for each pipeline and case, of the medians of its stages, and one for each delta's step."""
     shown = [
         Bar(f"{case}: {pipeline}", {name: s.p50 for name, s in timed.stages.items()}, timed.wall.p99)
-        for (pipeline, case), timed in sorted(swept.frames.items(), key=lambda item: _order(item[0][1]))
+        for (pipeline, case), timed in swept.frames.items()
     ]
     return shown + [Bar(f"step alone, {name}", {"step": s.p50}, s.p99) for name, s in swept.steps.items()]
-
-
-def _order(case: str) -> tuple[int, str]:
-    return int(case.partition("p")[0]), case
 
 
 def _frames(swept: Swept) -> report.Part:
     header = ("frame to frame, ms", "pipeline", *report.SPREAD_HEADER, "p50 of the device", "frames/s")
     rows = []
     for (pipeline, case), timed in swept.frames.items():
-        spent = report.spread_rows({case: timed.wall})[0]
+        spent = report.spread_rows({str(case): timed.wall})[0]
         rate = f"{1000.0 / timed.wall.p50:.1f}"
-        rows.append((case, pipeline, *spent[1:], f"{timed.device.p50:.2f}", rate))
+        rows.append((str(case), pipeline, *spent[1:], f"{timed.device.p50:.2f}", rate))
     return header, rows
 
 
@@ -148,9 +151,11 @@ def _projection(swept: Swept, target: Target) -> list[report.Part]:
         said += (
             " From a CPU to a GPU this says nothing: the one's shares of its roofline are not the other's."
         )
-    rows = [
-        (f"{case}: {stage.name}", stage.side, f"{stage.measured_ms:.3f}", f"{stage.ms:.3f}")
-        for case, stages in swept.projected.items()
-        for stage in stages
-    ]
-    return [said, (("projected stage, ms", "bound by", "measured", "projected"), rows)]
+    rows = []
+    for (pipeline, case), stages in swept.projected.items():
+        whole = Projected("frame", sum(s.measured_ms for s in stages), sum(s.ms for s in stages), "")
+        for stage in (*stages, whole):
+            cells = (f"{stage.measured_ms:.3f}", f"{stage.ms:.3f}", f"{1e3 / stage.ms:.0f}")
+            rows.append((f"{case}: {stage.name}", pipeline, stage.side, *cells))
+    header = ("projected stage, ms", "pipeline", "bound by", "measured", "projected", "a second")
+    return [said, (header, rows)]

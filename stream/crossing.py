@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from stream.boxes import Box, area, around_both, covers, grown, overlap, shared
 from stream.face import box_around
-from stream.identity import ALIKE, UNLIKE, Look, assigned, cost, doubtful, look_at, unlikeness
+from stream.identity import ALIKE, UNLIKE, assigned, cost, doubtful, look_at, unlikeness
 from stream.track import Track
 
 SAME_FACE_IOU = 0.3
@@ -55,30 +55,47 @@ def tell_apart(
     frame pixels, or None. elsewhere: boxes of faces outside the group, already followed."""
     expected = [box_around(face.expected_px(dt_s)) for face in group]
     found = _found(group, mesh, elsewhere, dt_s)
-    looks = _looks(frame_rgb_u8, found)
-    unlike = [[unlikeness(face.look, look) for look in looks] for face in group]
-    costs = np.full((len(group), len(found)), np.inf)
-    for row, face in enumerate(group):
-        for column, landmarks in enumerate(found):
-            if face.seen or (unlike[row][column] or 0.0) < UNLIKE:
-                costs[row, column] = cost(
-                    expected[row], face.unseen_s, box_around(landmarks), unlike[row][column]
-                )
+    boxes = [box_around(landmarks) for landmarks in found]
+    before = [heads_before(box, boxes) for box in boxes]
+    looks = [look_at(frame_rgb_u8, *one) for one in zip(found, before, strict=True)]
+    unlike = np.array([[unlikeness(face.look, look) for look in looks] for face in group])
+    costs = np.array(
+        [
+            [cost(expected[row], face.unseen_s, box, unlike[row, column]) for column, box in enumerate(boxes)]
+            for row, face in enumerate(group)
+        ]
+    )
     chosen = assigned(costs)
-    given = list(zip(group, chosen, strict=True))
-    for row, (face, its) in enumerate(given):
-        if its is not None:
-            _take(face, found[its], unlike[row][its], dt_s, doubt=doubtful(costs, chosen, row))
-    heads = [grown(face.box_px, NEAR_MARGIN) for face, its in given if its is not None]
-    for row, (face, its) in enumerate(given):
-        if its is None:
-            _lose(face, expected[row], heads, dt_s)
+    heads: list[Box] = []
+    missing: list[int] = []
+    for row, face in enumerate(group):
+        its = chosen[row]
+        if its is None or not (face.seen or may_be(face, unlike[row, its], before[its])):
+            missing.append(row)
+            continue
+        _take(face, found[its], unlike[row, its], dt_s, doubt=doubtful(costs, chosen, row))
+        heads.append(grown(face.box_px, NEAR_MARGIN))
+    for row in missing:
+        _lose(group[row], expected[row], heads, dt_s)
 
 
-def _take(face: Track, landmarks_px: Landmarks, unlike: float | None, dt_s: float, *, doubt: bool) -> None:
+def heads_before(box: Box, others: Sequence[Box]) -> list[Box]:
+    """What may lie before a face: the heads of larger ones, which are nearer, where they touch it."""
+    heads = [grown(other, NEAR_MARGIN) for other in others if area(other) > area(box)]
+    return [head for head in heads if shared(head, box) > 0.0]
+
+
+def may_be(face: Track, unlike: float, heads: Sequence[Box]) -> bool:
+    """Whether what was found may be a face that was not seen: it does not look like another, and a hidden one
+    is let out from behind a head only when it is known again."""
+    known_again = unlike <= ALIKE or not face.hidden or not heads
+    return known_again and not unlike >= UNLIKE
+
+
+def _take(face: Track, landmarks_px: Landmarks, unlike: float, dt_s: float, *, doubt: bool) -> None:
     """The face is there; its memory is its own only if there is no doubt."""
     if face.hidden:
-        doubt |= unlike is None or unlike > ALIKE
+        doubt |= not unlike <= ALIKE
         face.come_back(landmarks_px, dt_s)
     else:
         face.follow(landmarks_px, dt_s)
@@ -118,13 +135,4 @@ def _found(group: Sequence[Track], mesh: Mesh, elsewhere: Sequence[Box], dt_s: f
         landmarks
         for landmarks, box in zip(distinct, boxes, strict=True)
         if not any(area(other) > area(box) and covers(other, box) for other in boxes)
-    ]
-
-
-def _looks(frame_rgb_u8: npt.NDArray[np.uint8], found: Sequence[Landmarks]) -> list[Look]:
-    """What each face looks like where no larger one, which is nearer, lies before it."""
-    boxes = [box_around(landmarks) for landmarks in found]
-    return [
-        look_at(frame_rgb_u8, landmarks, [other for other in boxes if area(other) > area(box)])
-        for landmarks, box in zip(found, boxes, strict=True)
     ]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream.boxes import Box, area
-from stream.crop import alignment, invert, transform, warp
+from stream.crop import alignment, invert, scale_of, transform, warp
 
 PATCH_PX = 8
 # The middle of the face, in face pixels: no hair, no background.
@@ -57,32 +57,33 @@ def look_at(
     known = np.ones(len(patch), bool)
     if before:
         places = transform(_PLACES_PX, invert(to_face))
+        cell = 0.5 * _STEP_PX / scale_of(to_face)
         for box in before:
-            known &= ~((places >= box[:2]) & (places <= box[2:])).all(axis=1)
+            known &= ~((places > box[:2] - cell) & (places < box[2:] + cell)).all(axis=1)
     return Look(patch, known)
 
 
-def unlikeness(one: Look | None, other: Look | None) -> float | None:
-    """1 - correlation of two looks where both are known, 0 (alike) to 2; None where too little is known.
+def unlikeness(one: Look | None, other: Look | None) -> float:
+    """1 - correlation of two looks where both are known, 0 (alike) to 2; nan where too little is known.
     Brightness and contrast do not count."""
     if one is None or other is None:
-        return None
+        return math.nan
     both = one.known & other.known
     if both.sum() * 2 < both.size:
-        return None
+        return math.nan
     a, b = one.patch[both], other.patch[both]
     a, b = a - a.mean(), b - b.mean()
     norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return 1.0 - float((a * b).sum()) / norm if norm > 0.0 else None
+    return 1.0 - float((a * b).sum()) / norm if norm > 0.0 else math.nan
 
 
-def cost(expected: Box, unseen_s: float, found: Box, unlike: float | None) -> float:
+def cost(expected: Box, unseen_s: float, found: Box, unlike: float) -> float:
     """What it costs to take a face found for one expected elsewhere, and not seen for so long."""
     ways = (found[:2] + found[2:] - expected[:2] - expected[2:]) / 2.0
     size = math.sqrt(max(area(expected), 1.0))
     away = math.hypot(float(ways[0]), float(ways[1])) / size / (1.0 + SPREAD_PER_S * unseen_s)
     larger = abs(math.log(max(area(found), 1.0) / max(area(expected), 1.0))) / 2.0
-    return away + larger + (unlike or 0.0) + (UNSEEN_COST if unseen_s > 0.0 else 0.0)
+    return away + larger + (0.0 if math.isnan(unlike) else unlike) + (UNSEEN_COST if unseen_s > 0.0 else 0.0)
 
 
 def assigned(costs: npt.NDArray[np.float64]) -> list[int | None]:

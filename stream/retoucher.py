@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stream import broad, kinds, traits
+from stream import broad, kinds, several, traits
 from stream.aside import Aside
 from stream.composite import add_residual, skin_guard
 from stream.crop import FACE_PX, crop_face
@@ -85,8 +85,7 @@ class Retoucher:
         self.strength = strength
         self.also = also
         self.keep = keep
-        if isinstance(max_faces, bool) or not isinstance(max_faces, (int, np.integer)) or max_faces < 1:
-            raise OptionError(f"max_faces must be a whole number of 1 or more, not {max_faces!r}")
+        most = several.checked(max_faces)
         check_preset(preset)
         self.engine: Engine = (
             load_engine(engine, preset) if isinstance(engine, str) else _checked_engine(engine)
@@ -94,7 +93,7 @@ class Retoucher:
         self._own_finder = FaceModels() if finder is None else None
         used = finder if finder is not None else self._own_finder
         assert used is not None
-        self._tracker = Tracker(used, max_faces)
+        self._tracker = Tracker(used, most)
         self._aside: Aside[_Looked] = Aside("vretouch-aside")
         self._closed = False
         self.reset()

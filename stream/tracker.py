@@ -2,7 +2,7 @@
 
 A known face is followed by the mesh alone, from where it was; the detector runs only for faces not yet known.
 Where even the mesh is too much, optical flow carries a face on for a frame or two. Faces that meet are told
-apart by stream.crossing; one that another hides is kept in mind for a second.
+apart by stream.crossing; one that another hides is kept in mind for a while.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from stream.boxes import Box, area, covers, overlap, shared
-from stream.crossing import SAME_FACE_IOU, groups_of, tell_apart
+from stream.boxes import Box, area, covers, grown, overlap, shared
+from stream.crossing import NEAR_MARGIN, SAME_FACE_IOU, groups_of, heads_before, may_be, tell_apart
 from stream.face import Detection, FaceFinder, Roi, box_around, roi_around
 from stream.identity import ALIKE, TOO_DEAR, UNLIKE, cost, look_at, unlikeness
 from stream.track import FADE_IN_S, FADE_OUT_S, Track
@@ -25,7 +25,8 @@ LOOK_FOR_LARGER_S = 1.0
 LARGER = 1.5
 # Frames after a glide for which another one is prepared: to keep the picture costs a third of the mesh.
 GLIDES_KEPT = 10
-HIDDEN_S = 1.0
+# A second behind another face, and the way in and out: half covered, a face is not yet or no more found.
+HIDDEN_S = 1.5
 
 
 class Tracker:
@@ -124,7 +125,7 @@ class Tracker:
         """Whether the mesh leapt, or came back after a while, to a face that looks quite different."""
         if track.look is None or (track.seen and not track.leaps(landmarks_px)):
             return False
-        return (unlikeness(track.look, look_at(frame_rgb_u8, landmarks_px)) or 0.0) > UNLIKE
+        return unlikeness(track.look, look_at(frame_rgb_u8, landmarks_px)) > UNLIKE
 
     def _learn(self, frame_rgb_u8: npt.NDArray[np.uint8], dt_s: float) -> None:
         boxes = [box_around(t.expected_px(0.0)) for t in (*self.tracks, *self._behind)]
@@ -199,13 +200,13 @@ class Tracker:
         lost = [t for t in self.tracks if not t.seen and overlap(t.box_px, box) > SAME_FACE_IOU]
         if not lost and not self._behind:
             return False
-        before = [t.box_px for t in self.tracks if t.seen and area(t.box_px) > area(box)]
-        look = look_at(frame_rgb_u8, landmarks_px, before) if self._max_faces > 1 else None
-        fits: list[tuple[float, float | None, Track]] = []
+        heads = heads_before(box, [t.box_px for t in self.tracks if t.seen])
+        look = look_at(frame_rgb_u8, landmarks_px, heads) if self._max_faces > 1 else None
+        fits: list[tuple[float, float, Track]] = []
         for track in (*lost, *self._behind):
             unlike = unlikeness(track.look, look)
             price = cost(box_around(track.expected_px(0.0)), track.unseen_s, box, unlike)
-            if (unlike or 0.0) < UNLIKE and (price < TOO_DEAR or not track.hidden):
+            if may_be(track, unlike, heads) and (price < TOO_DEAR or not track.hidden):
                 fits.append((price, unlike, track))
         if not fits:
             return False
@@ -213,7 +214,7 @@ class Tracker:
         if track.hidden:
             self._behind.remove(track)
             track.come_back(landmarks_px, dt_s)
-            if unlike is None or unlike > ALIKE:
+            if not unlike <= ALIKE:
                 track.start_anew()
             self.tracks = sorted([*self.tracks, track], key=lambda t: t.id)
         else:
@@ -227,7 +228,7 @@ class Tracker:
         before it may be that one."""
         if not self._behind:
             return True
-        if any(t.seen and shared(t.box_px, box) > 0.0 for t in self.tracks):
+        if any(t.seen and shared(grown(t.box_px, NEAR_MARGIN), box) > 0.0 for t in self.tracks):
             return False
         faces = [t for t in self.tracks if t.seen] + self._behind
         smallest = min(area(t.box_px) for t in faces)

@@ -23,6 +23,7 @@ class PaperConfig:
         heads: heads of the attention.
         mlp_ratio: hidden width of a block's MLP over its channels.
         flow_channels: hidden channels of each level of SpyNet.
+        judge_channels: channels of D, layer by layer.
         flow_levels: levels of SpyNet; the coarsest is 1 / 2^(flow_levels - 1) of the face's side.
         fir: refine the map along the imperfection flow (Eq. 3); without, T gets the map of N.
         mma: the MMA blocks (Eq. 4-6); without, G gets the features of E.
@@ -37,6 +38,7 @@ class PaperConfig:
     mlp_ratio: float = 2.0
     flow_channels: tuple[int, int, int, int] = (32, 64, 32, 16)
     flow_levels: int = 6
+    judge_channels: tuple[int, ...] = (64, 128, 256, 256)
     fir: bool = True
     mma: bool = True
 
@@ -67,6 +69,7 @@ PRESETS: dict[str, PaperConfig] = {
         heads=2,
         flow_channels=(4, 6, 4, 4),
         flow_levels=4,
+        judge_channels=(4, 4),
     ),
 }
 

@@ -5,9 +5,8 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.paper.config import PaperConfig
 from model.paper.networks import SLOPE
-
-CHANNELS = (64, 128, 256, 256)
 
 
 class Discriminator(nn.Module):
@@ -18,9 +17,9 @@ class Discriminator(nn.Module):
     batch do not depend on each other.
     """
 
-    def __init__(self, channels: tuple[int, ...] = CHANNELS) -> None:
+    def __init__(self, config: PaperConfig) -> None:
         super().__init__()
-        widths = (3, *channels)
+        widths = (3, *config.judge_channels)
         self.layers = nn.ModuleList(
             nn.Conv3d(inputs, outputs, (3, 5, 5), (1, 2, 2), (1, 2, 2))
             for inputs, outputs in pairwise(widths)
@@ -28,7 +27,8 @@ class Discriminator(nn.Module):
         self.out = nn.Conv3d(widths[-1], 1, (3, 5, 5), padding=(1, 2, 2))
 
     def forward(self, clip: Tensor) -> Tensor:
-        """`clip` [B, T, 3, H, W] RGB in [0, 1] to logits [B, T, H/16, W/16]; sigmoid gives D of Eq. 10."""
+        """`clip` [B, T, 3, H, W] RGB in [0, 1] to logits [B, T, h, w], each of a patch of 16 px with
+        four layers; sigmoid gives D of Eq. 10."""
         x = clip.transpose(1, 2)
         for layer in self.layers:
             x = F.leaky_relu(layer(x), SLOPE)

@@ -63,7 +63,7 @@ def weights(config: PaperConfig) -> dict[str, int]:
     """Number of weights of each part, D among them."""
     with torch.device("meta"):
         network = PaperVRetouchEr(config)
-        parts = {**dict(network.named_children()), "discriminator": Discriminator()}
+        parts = {**dict(network.named_children()), "discriminator": Discriminator(config)}
     return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
 
 

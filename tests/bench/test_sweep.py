@@ -79,16 +79,24 @@ def test_a_whole_run_is_in_json_markdown_and_a_chart(
     assert figures["precision_levels"] == 0.0
     assert figures["first_frame_ms"] > figures["load_ms"] > 0.0
     assert "host_syncs" not in figures
-    stages = read["projection"]["cases"]["360p, 1 face"]
-    assert sum(stage["ms"] for stage in stages) == pytest.approx(figures["projected_360p_1_ms"])
+    stages = [s for s in read["projection"]["stages"] if s["case"] == "360p, 1 face"]
+    ours = [stage["ms"] for stage in stages if stage["pipeline"].startswith("vretouch")]
+    assert sum(ours) == pytest.approx(figures["projected_360p_1_ms"])
     with Image.open(paths[2]) as picture:
-        assert picture.size == (900, 30 * 5)
+        assert picture.size == (900, 30 * 8)  # three ways with one face, two with two, two steps
+    around = [
+        sum(read["frames_ms"][name]["360p, 1 face"]["stages"][stage]["p50"] for stage in ("crop", "paste"))
+        for name in ("torch, grid_sample", "vretouch, torch-cpu")
+    ]
+    assert figures["grid_sample_360p_1_crop_and_paste_x"] == pytest.approx(around[0] / around[1])
+    assert list(read["frames_ms"]["matting, tensors only"]) == ["360p, 1 face"]
+    assert figures["matting_360p_1_fps"] > 0.0
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--resolution", "999p"], "choose some of 360p, 720p"),
+        (["--resolution", "999p"], "choose from 360p, 720p"),
         (["--faces", "0"], "give larger ones"),
         (["--delta", "0,6"], "give larger ones"),
         (["--preset", "huge"], "choose one of live, studio"),
@@ -124,7 +132,7 @@ def test_the_frame_path_is_the_retouchers_own() -> None:
         Retoucher(engine=FakeEngine(), finder=FakeFinder(face_at(320, 180, 0.3))) as whole,
     ):
         shots = pipeline.shots_of(noise_frame(90, 160), (640, 360), 1, retoucher)
-        path, marks = pipeline.HostPipeline(retoucher), []
+        path, marks = pipeline.HostPipeline(retoucher, []), []
         out = path.frame(shots[0], marks.append)
         assert marks == list(path.places)
         count = pipeline.UNTIMED_FRAMES + 1

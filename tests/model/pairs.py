@@ -17,8 +17,8 @@ def face(seed: int, side: int) -> tuple[Array, Array]:
     shade = 1 - 0.4 * ((x - 0.4) ** 2 + (y - 0.5) ** 2)
     target = shade[..., None] * rng.uniform(120, 220, 3)
     raw = target.copy()
-    for cx, cy in rng.uniform(0.2, 0.8, (8, 2)):
-        spot = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * 0.02**2))
+    for cx, cy in rng.uniform(0.2, 0.8, (40, 2)):
+        spot = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * 0.012**2))
         raw *= 1 - spot[..., None] * np.array([0.1, 0.25, 0.3])
     return raw.round().astype(np.uint8), target.round().astype(np.uint8)
 

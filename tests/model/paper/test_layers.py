@@ -205,7 +205,7 @@ def test_what_is_no_spynet_is_one_sentence(tmp_path: Path) -> None:
 
 def test_the_discriminator_judges_patches_of_a_sequence_each_clip_by_itself() -> None:
     torch.manual_seed(0)
-    judge = Discriminator((4, 4, 4, 4))
+    judge = Discriminator(replace(TINY, judge_channels=(4, 4, 4, 4)))
     clips = torch.rand(2, 3, 3, 64, 32)
     with torch.no_grad():
         logits = judge(clips)
