@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,8 @@ from stream.engine import Buffers, DeviceEngine, Engine, EngineState, Seen
 from stream.errors import EngineError
 from stream.face import FaceFinder
 from stream.kernels import launch
-from stream.kernels.launch import MAX_SIDE_PX, Kept, Launch, Residual, Surface
+from stream.kernels.board import Board, DeviceArray
+from stream.kernels.launch import MAX_SIDE_PX, Kept, Residual, Surface
 from stream.results import FaceResult, FrameResult, Located, LocatedFace, Stepped, SteppedFace
 from stream.retoucher import KEPT_NEW, Memory, Retoucher, Stopwatch, checked_frame
 from stream.traits import SPOTS
@@ -34,36 +35,6 @@ _UNSEEN = Seen(
 _UNCROPPED = np.zeros((0, 0, 3), np.uint8)
 
 
-class DeviceArray(Protocol):
-    """Memory on a GPU, for as long as this object lives."""
-
-    address: int
-
-
-class Board(Protocol):
-    """A GPU and one CUDA stream on it, by its handle; all but `finish` of a download is set going and not
-    waited for."""
-
-    stream: int
-
-    def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> DeviceArray:
-        """An array of noughts."""
-        ...
-
-    def upload(self, rows: npt.NDArray[np.uint8], pitch: int) -> DeviceArray:
-        """uint8 [H, W] there, `pitch` bytes a row; the rows may be changed at once, the array must live until
-        something after it was waited for."""
-        ...
-
-    def download(self, array: DeviceArray) -> Callable[[], npt.NDArray[np.uint8]]:
-        """An uploaded array back; what is returned waits for it and gives [H, pitch]."""
-        ...
-
-    def run(self, launch: Launch) -> None:
-        """Start a kernel."""
-        ...
-
-
 @dataclass
 class Held:
     """A frame on the GPU. arrays: what must live until it is back; finish: waits for it."""
@@ -71,7 +42,7 @@ class Held:
     surface: Surface
     pixels: DeviceArray
     arrays: list[DeviceArray] = field(default_factory=list)
-    finish: Callable[[], npt.NDArray[np.uint8]] | None = None
+    finish: Callable[[], npt.NDArray[Any]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,17 +74,17 @@ class _Known:
 class DeviceRetoucher(Retoucher):
     """A Retoucher whose frames are cropped, retouched and composited on a GPU.
 
-    Options as there. engine: a stream.engine.DeviceEngine. board: the GPU. `last` has no maps and residuals,
-    which stay on the GPU: they are nan there; and no traits. Frames for which `also`, or `keep` with lines or
-    texture, ask for more than the kernels do, and those larger than they take, go through the host instead
-    (what is kept of a face is then averaged anew).
+    Options as there. engine: a stream.engine.DeviceEngine. board: the GPU, by default the engine's own, or a
+    new one. `last` has no maps and residuals, which stay on the GPU: they are nan there; and no traits.
+    Frames for which `also`, or `keep` with lines or texture, ask for more than the kernels do, and those
+    larger than they take, go through the host instead (what is kept of a face is then averaged anew).
     Frames that `composite` gives lie in pinned memory: copy those that are to be kept for long.
     """
 
     def __init__(
         self,
         engine: Engine,
-        board: Board,
+        board: Board | None = None,
         strength: float = 1.0,
         max_faces: int = 1,
         *,
@@ -126,7 +97,7 @@ class DeviceRetoucher(Retoucher):
             raise EngineError(
                 f"the engine {name} does not step on a GPU; choose one that does, as torch-cuda"
             )
-        self._board = board
+        self._board = board_of(engine) if board is None else board
         self._device_engine = engine
         self._known: dict[int, _Known] = {}
         self._cropping = True
@@ -236,6 +207,18 @@ class DeviceRetoucher(Retoucher):
         self._board.run(launch.guard(skin.address, kept, self._keep, out.address))
         known.kept, known.weight = [after, before], 0.0
         return out
+
+
+def board_of(engine: DeviceEngine) -> Board:
+    """The GPU and stream that the engine is bound to, or new ones where it is bound to none."""
+    own: Board | None = getattr(engine, "board", None)
+    if own is not None:
+        return own
+    try:
+        from stream.kernels.cupy_ import CupyBoard
+    except ImportError as error:
+        raise EngineError(f"frames on a GPU need CuPy ({error}); `pip install vretouch[gpu]`") from error
+    return CupyBoard()
 
 
 def _result(stepped: SteppedFace, box: Box | None) -> FaceResult:

@@ -20,9 +20,10 @@ import numpy.typing as npt
 from stream.errors import EngineError, OptionError, WeightsError
 
 PRESETS = ("live", "studio", "paper")
-ENGINES = ("auto", "onnx-cpu", "torch-cpu", "torch-cuda")
-# Those that `auto` looks at where there is a GPU.
-GPU_ENGINES = ("torch-cuda",)
+ENGINES = ("auto", "onnx-cpu", "torch-cpu", "torch-cuda", "onnx-cuda", "onnx-tensorrt")
+GPU_ENGINES = ("torch-cuda", "onnx-cuda", "onnx-tensorrt")
+# Those that `auto` looks at where there is a GPU; TensorRT builds for minutes when it is first used.
+AUTO_ENGINES = ("torch-cuda", "onnx-cuda")
 MAX_DEFAULT_THREADS = 4
 MAX_THREADS = 256
 
@@ -102,7 +103,7 @@ class WeightsFile:
 def load_engine(name: str = "auto", preset: str = "live", threads: int | None = None) -> Engine:
     """The engine `name` (one of ENGINES) with the weights of `preset` (one of PRESETS).
 
-    auto: onnx-cpu, or where there is a GPU the fastest of GPU_ENGINES that computes the same (see
+    auto: onnx-cpu, or where there is a GPU the fastest of AUTO_ENGINES that computes the same (see
     stream.auto); it is logged which and why, and which had to be left out. One of GPU_ENGINES by its name is
     checked too, and refused where it computes something else. threads: cores used by one step; by default all
     physical ones up to four.
@@ -127,6 +128,8 @@ def _load(name: str, preset: str, threads: int) -> Engine:
         from stream.engines.onnx_ import OnnxEngine
 
         return OnnxEngine(find_weights(preset), threads)
+    if name in ("onnx-cuda", "onnx-tensorrt"):
+        return _load_onnx_gpu(name, preset)
     if not has_torch():
         raise EngineError(
             f"the engine {name} needs torch, which is not installed; "
@@ -137,13 +140,25 @@ def _load(name: str, preset: str, threads: int) -> Engine:
     return TorchEngine(preset, threads, name.removeprefix("torch-"))
 
 
+def _load_onnx_gpu(name: str, preset: str) -> Engine:
+    if importlib.util.find_spec("cupy") is None:
+        raise EngineError(
+            f"the engine {name} needs CuPy, which is not installed; "
+            "install it with `pip install vretouch[gpu]` or choose onnx-cpu"
+        )
+    from stream.engines.onnx_gpu import OnnxGpuEngine
+    from stream.kernels.cupy_ import CupyBoard
+
+    return OnnxGpuEngine(name, find_weights(preset), CupyBoard())
+
+
 def _fastest(preset: str, threads: int) -> Engine:
     from stream.auto import Candidate, fastest
 
-    candidates = [Candidate(name, partial(_load, name, preset, threads)) for name in GPU_ENGINES]
+    candidates = [Candidate(name, partial(_load, name, preset, threads)) for name in AUTO_ENGINES]
     choice = fastest(_load("onnx-cpu", preset, threads), candidates)
-    for line in choice.left_out:
-        _LOG.warning(line)
+    if choice.left_out:
+        _LOG.warning("; ".join(choice.left_out))
     _LOG.info(choice.said)
     return choice.engine
 

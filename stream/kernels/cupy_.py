@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream.errors import EngineError
+from stream.kernels.board import DeviceArray
 from stream.kernels.launch import OPTIONS, Launch, Variant, source_of
 
 
@@ -28,7 +29,7 @@ class CupyArray:
 
 
 class CupyBoard:
-    """The current GPU with a CUDA stream of its own; see stream.device.Board.
+    """The current GPU with a CUDA stream of its own; see stream.kernels.board.Board.
 
     Copies go through pinned memory, which CuPy keeps and gives out again.
 
@@ -45,12 +46,12 @@ class CupyBoard:
         self.stream = int(self._stream.ptr)
 
     def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> CupyArray:
-        """See stream.device.Board."""
+        """See stream.kernels.board.Board."""
         with self._stream:
             return CupyArray(cupy.zeros(shape, dtype))
 
     def upload(self, rows: npt.NDArray[np.uint8], pitch: int) -> CupyArray:
-        """See stream.device.Board."""
+        """See stream.kernels.board.Board."""
         pinned = cupyx.empty_pinned((len(rows), pitch), np.uint8)
         np.copyto(pinned[:, : rows.shape[1]], rows)
         with self._stream:
@@ -58,20 +59,26 @@ class CupyBoard:
             there.set(pinned, self._stream)
         return CupyArray(there, pinned)
 
-    def download(self, array: CupyArray) -> Callable[[], npt.NDArray[np.uint8]]:
-        """See stream.device.Board."""
-        pinned = cupyx.empty_pinned(array.held.shape, np.uint8)
+    def download(self, array: DeviceArray) -> Callable[[], npt.NDArray[Any]]:
+        """See stream.kernels.board.Board."""
+        assert isinstance(array, CupyArray)
+        pinned = cupyx.empty_pinned(array.held.shape, array.held.dtype)
         array.held.get(self._stream, out=pinned, blocking=False)
         done = self._stream.record()
 
-        def finish() -> npt.NDArray[np.uint8]:
+        def finish() -> npt.NDArray[Any]:
             done.synchronize()
             return np.asarray(pinned)
 
         return finish
 
+    def copy(self, to: int, to_pitch: int, source: int, width: int, rows: int) -> None:
+        """See stream.kernels.board.Board."""
+        kind = cupy.cuda.runtime.memcpyDeviceToDevice
+        cupy.cuda.runtime.memcpy2DAsync(to, to_pitch, source, width, width, rows, kind, self.stream)
+
     def run(self, launch: Launch) -> None:
-        """See stream.device.Board."""
+        """See stream.kernels.board.Board."""
         run(launch, self.stream)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,7 @@ class HostArray:
 
 
 class HostBoard:
-    """See stream.device.Board. log: what was done, in order."""
+    """See stream.kernels.board.Board. log: what was done, in order."""
 
     stream = 7
 
@@ -40,6 +41,11 @@ class HostBoard:
     def download(self, array: HostArray) -> Callable[[], np.ndarray]:
         self.log.append("download")
         return array.values.copy
+
+    def copy(self, to: int, to_pitch: int, source: int, width: int, rows: int) -> None:
+        self.log.append("copy")
+        for row in range(rows):
+            ctypes.memmove(to + row * to_pitch, source + row * width, width)
 
     def run(self, launch: Launch) -> None:
         self.log.append(launch.variant.kernel)
