@@ -158,6 +158,8 @@ def _within(core: slice, window: slice) -> slice:
 class AutoRetouchTraining(PairTraining):
     """AutoRetouch, its critic, and their optimisers."""
 
+    network: AutoRetouch
+
     def __init__(
         self,
         config: AutoRetouchConfig,
@@ -187,6 +189,15 @@ class AutoRetouchTraining(PairTraining):
             "optimiser": self.optimiser,
             "critic_optimiser": self.critic_optimiser,
         }
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint; with what the next windows are drawn from."""
+        return super().state_dict() | {"draws": self.draws.get_state()}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Go on from a checkpoint, to the same losses as without the stop."""
+        super().load_state_dict(saved)
+        self.draws.set_state(saved["draws"].cpu())
 
     def step(self, pairs: Pairs) -> dict[str, float]:
         """One step of the critic, then one of the network, on a window of each pair."""

@@ -74,7 +74,6 @@ class PairTraining(ABC):
     training needs."""
 
     network: nn.Module
-    draws: torch.Generator
 
     @abstractmethod
     def parts(self) -> dict[str, Any]:
@@ -86,15 +85,12 @@ class PairTraining(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {name: part.state_dict() for name, part in self.parts().items()} | {
-            "draws": self.draws.get_state()
-        }
+        return {name: part.state_dict() for name, part in self.parts().items()}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on from a checkpoint, to the same losses as without the stop."""
         for name, part in self.parts().items():
             part.load_state_dict(saved[name])
-        self.draws.set_state(saved["draws"].cpu())
 
 
 def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stream import broad, kinds, traits
+from stream import broad, kinds, several, traits
 from stream.aside import Aside
 from stream.composite import add_residual, skin_guard
 from stream.crop import FACE_PX, crop_face
@@ -28,7 +28,8 @@ from stream.keep import TEXTURE
 from stream.keep import checked as checked_traits
 from stream.results import STAGES, FaceResult, FrameResult, Located, LocatedFace, Stepped, SteppedFace
 from stream.scene import Scene
-from stream.track import Track, Tracker
+from stream.track import Track
+from stream.tracker import Tracker
 
 NOMINAL_FRAME_S = 1.0 / 30.0
 MAX_GAP_S = 0.5
@@ -84,8 +85,7 @@ class Retoucher:
         self.strength = strength
         self.also = also
         self.keep = keep
-        if isinstance(max_faces, bool) or not isinstance(max_faces, (int, np.integer)) or max_faces < 1:
-            raise OptionError(f"max_faces must be a whole number of 1 or more, not {max_faces!r}")
+        most = several.checked(max_faces)
         check_preset(preset)
         self.engine: Engine = (
             load_engine(engine, preset) if isinstance(engine, str) else _checked_engine(engine)
@@ -93,7 +93,7 @@ class Retoucher:
         self._own_finder = FaceModels() if finder is None else None
         used = finder if finder is not None else self._own_finder
         assert used is not None
-        self._tracker = Tracker(used, max_faces)
+        self._tracker = Tracker(used, most)
         self._aside: Aside[_Looked] = Aside("vretouch-aside")
         self._closed = False
         self.reset()
@@ -177,7 +177,7 @@ class Retoucher:
                 track.align()
         with stages.running("crop"):
             faces = tuple(_located(track, frame) for track in tracks)
-        return Located(faces, stages.ms(), restarted, self._tracker.looked)
+        return Located(faces, stages.ms(), restarted, self._tracker.looked, self._tracker.hidden)
 
     @property
     def stepping(self) -> bool:
@@ -195,7 +195,8 @@ class Retoucher:
         """
         self._check_open()
         stages = _Stopwatch(located.stage_ms)
-        self._memories = {face.id: self._memory_of(face) for face in located.faces}
+        hidden = {known: self._memories[known] for known in located.hidden & self._memories.keys()}
+        self._memories = {face.id: self._memory_of(face) for face in located.faces} | hidden
         with stages.running("step"):
             looked = self._aside.collect(wait=wait)
             chosen = self._chosen(located.faces, at_most)

@@ -66,6 +66,16 @@ def test_any_size_comes_out_as_it_went_in(size: tuple[int, int]) -> None:
     assert float(out.min()) >= 0.0 and float(out.max()) <= 1.0
 
 
+def test_the_input_and_its_fine_features_are_added_back() -> None:
+    network, picture = lively(), torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        for weight in network.up.parameters():
+            weight.zero_()
+        fine = network.tail(F.relu(network.head(picture)))
+        torch.testing.assert_close(network(picture), picture + fine)
+        assert float(fine.abs().max()) > 0.05
+
+
 def test_every_weight_gets_a_gradient() -> None:
     torch.manual_seed(0)
     network = AutoRetouch(TINY)

@@ -155,7 +155,7 @@ def test_the_page_is_told_and_obeyed_and_viewers_keep_the_plain_picture() -> Non
         publisher, watcher = Publisher("h264", control=True), Watcher()
         await publisher.publish(rooms)
         await until(lambda: bool(publisher.said("hello")))
-        assert publisher.said("hello")[0]["watch"] == "/watch/one"
+        assert publisher.said("hello")[0]["watch"] == "watch/one"
         settings = publisher.said("hello")[0]["settings"]
         wanted = Settings(strength=0.5, also=["shine"], keep=["freckles", "lines"])
         assert Settings(**settings) == wanted
