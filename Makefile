@@ -23,7 +23,7 @@ echo "making $(1) with $$("$$python" --version)"; \
 "$$python" -m venv --clear $(1)
 endef
 
-.PHONY: help venv venv-dev demo test check unit bench clean
+.PHONY: help venv venv-dev demo test check unit test-gpu bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -57,6 +57,10 @@ check: venv-dev
 
 unit: venv-dev
 	@$(DEV)/bin/python -m pytest
+
+test-gpu: venv-dev ## Run the tests that need a GPU, and print a table of them (README: extra gpu)
+	@$(DEV)/bin/python -c 'import cupy' 2>/dev/null || $(DEV)/bin/python $(PIP) -r requirements/gpu.txt
+	@$(DEV)/bin/python -m pytest -m gpu
 
 bench: venv-dev ## Measure quality and speed; figures and pictures go to bench-results/
 	@mkdir -p bench-results

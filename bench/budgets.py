@@ -74,6 +74,48 @@ LATENCY = (
     Budget("peak_rss_mb", "memory of vretouch file, peak", "<=", 700.0, "MB"),
     Budget("rss_slope_mb_per_min", "growth of that memory", "<=", 1.0, "MB/min"),
 )
+# By device class and preset, for `python -m bench latency --device`.
+_FRAME = "frame to frame at 1080p, one face"
+_ON_GPU = (
+    Budget("delta_cost", "cost of delta = 6 against delta = 1", "<=", 1.05, "x"),
+    Budget("launches", "launches of a step", "<=", 1.0),
+    Budget("host_syncs", "waits of the host inside a step", "<=", 0.0),
+    Budget("precision_levels", "against single precision, anywhere", "<=", 1.0, "levels"),
+    Budget("gain_lost_db", "gain lost against single precision", "<=", 0.05, "dB"),
+)
+_ROOFLINE = Budget("roofline_share", "share of the roofline that a step reaches", ">=", 0.4)
+DEVICE: dict[tuple[str, str], tuple[Budget, ...]] = {
+    ("cpu", "live"): tuple(b for b in LATENCY if b.figure in ("step_p50_ms", "step_p99_ms", "delta_cost")),
+    ("consumer", "live"): (Budget("frame_1080p_1_fps", _FRAME, ">=", 400.0, "frames/s"), *_ON_GPU),
+    ("consumer", "studio"): (
+        Budget("frame_1080p_1_fps", _FRAME, ">=", 200.0, "frames/s"),
+        _ROOFLINE,
+        *_ON_GPU,
+    ),
+    ("data-centre", "live"): (Budget("frame_1080p_1_p99_ms", f"{_FRAME}, p99", "<=", 1.0, "ms"), *_ON_GPU),
+    ("data-centre", "studio"): (
+        Budget("frame_1080p_1_p99_ms", f"{_FRAME}, p99", "<=", 2.5, "ms"),
+        _ROOFLINE,
+        *_ON_GPU,
+    ),
+}
+# By preset, for `--project rtx3090` from a GPU of another class.
+PROJECTED = {
+    "live": (Budget("projected_1080p_1_fps", f"{_FRAME}, projected", ">=", 400.0, "frames/s"),),
+    "studio": (Budget("projected_1080p_1_fps", f"{_FRAME}, projected", ">=", 200.0, "frames/s"),),
+}
+KERNELS = tuple(
+    budget
+    for name, what in (
+        ("crop", "crop of a 4K face"),
+        ("warp", "warp of a 4K picture"),
+        ("paste", "paste at 4K"),
+    )
+    for budget in (
+        Budget(f"{name}_copy_share", f"{what}, share of the copy bandwidth", ">=", 0.7),
+        Budget(f"{name}_speedup", f"{what}, to plain torch with grid_sample", ">=", 2.0, "x"),
+    )
+)
 GLASS = (
     Budget("relay_640x480_fps", "relay 640x480, retouched, in Chromium", ">=", 28.0, "frames/s"),
     Budget("relay_640x480_ratio", "its delay, glass to glass, to a plain echo's", "<=", 1.6, "x"),
@@ -88,6 +130,12 @@ SOAK = (
     Budget("threads_growth", "threads more at the end", "<=", 0.0),
     Budget("waited_p95_ms", "longest wait in a queue, p95", "<=", 33.4, "ms"),
     Budget("lost_in_flood", "a good publisher's frames lost in a flood of bad offers", "<=", 0.0),
+)
+FANOUT = (
+    Budget("vp8_1280x720_viewers_per_core", "viewers per core, 1280x720, VP8", ">=", 8.0),
+    Budget("h264_1280x720_viewers_per_core", "viewers per core, 1280x720, H.264", ">=", 8.0),
+    Budget("vp8_1280x720_waited_p95_ms", "a packet's wait for its viewer, p95, VP8", "<=", 33.4, "ms"),
+    Budget("h264_1280x720_waited_p95_ms", "a packet's wait for its viewer, p95, H.264", "<=", 33.4, "ms"),
 )
 
 

@@ -45,14 +45,14 @@ def made_variants(
     for delta in deltas:
         torch.manual_seed(0)
         path = folder / f"delta{delta}.onnx"
-        with _quiet():
+        with quiet():
             export_onnx(VRetouchEr(replace(config_of(preset), delta=delta)).eval(), path)
         variants.append(Variant(path, delta))
     return variants
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the exporter's warnings about libraries that are not there."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -33,6 +33,7 @@ _WARM_FRAMES = 20
 _STEPS_PER_ROUND = 6
 _SHORT_FRAMES = 30
 _FACES = 6
+_OF_A_DEVICE = ("resolution", "faces", "delta", "threads", "project")
 
 
 @dataclass
@@ -238,26 +239,24 @@ def _measure_delta(options: argparse.Namespace, faces: list[Pixels], measured: M
         measured.figures["delta_cost"] = delta_cost(variants, faces, options.steps)
 
 
-def tables(measured: Measured) -> str:
-    """The whole result for people."""
-    header = ("ms", "min", "p50", "p95", "p99", "max")
-    parts = [
-        report.table((f"stage of a {SIZE[0]}x{SIZE[1]} frame, ms", *header[1:]), _rows(measured.stages)),
-        report.table(("network step alone, ms", *header[1:]), _rows(measured.steps)),
-        report.table(
-            ("other figures", "measured"),
-            [(name, report.number(value)) for name, value in measured.figures.items()],
-        ),
-        report.verdict_table(judge(LATENCY, measured.figures)),
-    ]
-    return "\n\n".join(parts + measured.notes)
-
-
-def _rows(spreads: dict[str, Spread]) -> list[tuple[str, ...]]:
+def parts(measured: Measured) -> list[report.Part]:
+    """The whole result for people, in tables and sentences."""
+    figures = [(name, report.number(value)) for name, value in measured.figures.items()]
     return [
-        (name, *(f"{value:.2f}" for value in (s.min, s.p50, s.p95, s.p99, s.max)))
-        for name, s in spreads.items()
+        (
+            (f"stage of a {SIZE[0]}x{SIZE[1]} frame, ms", *report.SPREAD_HEADER),
+            report.spread_rows(measured.stages),
+        ),
+        (("network step alone, ms", *report.SPREAD_HEADER), report.spread_rows(measured.steps)),
+        (("other figures", "measured"), figures),
+        (report.VERDICT_HEADER, report.verdict_rows(judge(LATENCY, measured.figures))),
+        *measured.notes,
     ]
+
+
+def tables(measured: Measured) -> str:
+    """The whole result for a terminal."""
+    return report.plain_text(parts(measured))
 
 
 def result(measured: Measured, settings: dict[str, Any]) -> dict[str, Any]:
@@ -275,27 +274,53 @@ def result(measured: Measured, settings: dict[str, Any]) -> dict[str, Any]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m bench latency`."""
-    parser.add_argument("--input", type=Path, metavar="PICTURE", help="a picture of one face (the demo's)")
-    parser.add_argument("--frames", type=int, default=300, metavar="N", help="frames timed by stage (300)")
-    parser.add_argument(
-        "--steps", type=int, default=240, metavar="N", help="steps timed on each engine (240)"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=20.0, metavar="S", help="length of the file's clip (20)"
-    )
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="runs of vretouch file (3)")
-    parser.add_argument(
-        "--minutes", type=float, default=0.0, metavar="M", help="also one long file, for memory"
-    )
-    parser.add_argument("--preset", default="live")
-    parser.add_argument("--engine", default="auto")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--input", type=Path, metavar="PICTURE", help="a picture of one face (the demo's)")
+    add("--frames", type=int, default=300, metavar="N", help="frames timed by stage (300)")
+    add("--steps", type=int, default=240, metavar="N", help="steps timed on each engine (240)")
+    add("--preset", default="live", help="live (the default), or with --device studio and others")
+    add("--engine", default="auto")
+    add("--chart", type=Path, metavar="PNG", help="write a chart of the stages")
+    add("--markdown", metavar="FILE", help="write the tables as Markdown")
+    add("--json", metavar="FILE", help="write the result as JSON; - for standard output")
+    _add_whole(parser.add_argument_group("the retoucher and vretouch file on this CPU (without --device)"))
+    _add_device(parser.add_argument_group("one device, step and frame to frame (with --device)"))
+
+
+def _add_whole(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--seconds", type=float, default=20.0, metavar="S", help="length of the file's clip (20)")
+    add("--repeats", type=int, default=3, metavar="N", help="runs of vretouch file (3)")
+    add("--minutes", type=float, default=0.0, metavar="M", help="also one long file, for memory")
+    add(
         "--model", type=Path, action="append", metavar="ONNX", help="time this file; twice, for delta 6 and 1"
     )
-    parser.add_argument("--no-file", action="store_true", help="leave out vretouch file")
-    parser.add_argument("--no-delta", action="store_true", help="leave out delta 6 against delta 1")
-    parser.add_argument("--chart", type=Path, metavar="PNG", help="write a chart of the stages")
-    parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - for standard output")
+    add("--no-file", action="store_true", help="leave out vretouch file")
+    add("--no-delta", action="store_true", help="leave out delta 6 against delta 1")
+
+
+def _add_device(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--device", choices=("cpu", "cuda"), help="time this device, whose class has targets of its own")
+    add(
+        "--resolution",
+        type=_listed(str),
+        metavar="R,R",
+        help="frames (720p,1080p,2160p)",
+    )
+    add("--faces", type=_listed(int), metavar="N,N", help="faces in a frame (1,2,4)")
+    add("--delta", type=_listed(int), metavar="N,N", help="references of the step alone (1,6)")
+    add("--threads", type=int, metavar="N", help="cores that a step uses (as vretouch would)")
+    add("--no-rivals", action="store_true", help="leave out plain torch and the matting network")
+    add("--project", choices=("rtx3090",), help="also what another GPU would make of it, by the roofline")
+
+
+def _listed(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    def values(text: str) -> list[Any]:
+        return [kind(part) for part in text.split(",")]
+
+    values.__name__ = "list"
+    return values
 
 
 def main(options: argparse.Namespace) -> int:
@@ -305,13 +330,29 @@ def main(options: argparse.Namespace) -> int:
         raise BenchError(
             "--frames, --steps and --repeats must be 1 or more, --seconds 2 or more; give larger ones"
         )
+    if options.device is not None:
+        return _on_device(options)
+    given = [name for name in _OF_A_DEVICE if getattr(options, name) is not None]
+    if given:
+        raise BenchError(f"--{given[0]} needs --device; name one, or leave it out")
     measured = measure(options)
-    print(tables(measured), file=report.text_stream(options.json))
+    shown = parts(measured)
+    print(report.plain_text(shown), file=report.text_stream(options.json))
+    if options.markdown:
+        report.write_markdown("python -m bench latency", shown, options.markdown)
     if options.chart:
         chart.save(measured.stages | measured.steps, options.chart)
     if options.json:
         report.write_json(result(measured, vars(options)), options.json)
     return 0
+
+
+def _on_device(options: argparse.Namespace) -> int:
+    try:
+        from bench import sweep
+    except ImportError as error:
+        raise BenchError(f"--device needs torch and onnx ({error}); run it in .venv-dev") from error
+    return sweep.main(options)
 
 
 def _say(text: str) -> None:

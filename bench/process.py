@@ -52,7 +52,7 @@ def watch(command: Sequence[str]) -> Run:
             ended, status, usage = os.wait4(process.pid, os.WNOHANG)
             seconds = (now_ns() - began) / 1e9
             if ended == 0 and seconds >= due:
-                samples.append((seconds, _resident_mb(process.pid)))
+                samples.append((seconds, resident_mb(process.pid)))
                 due = seconds + SAMPLE_S
             if ended == 0:
                 time.sleep(0.005)
@@ -74,7 +74,7 @@ def _peak_mb(samples: list[tuple[float, float]], maxrss: int) -> float:
     return max(seen) if seen else maxrss / (1024.0**2 if sys.platform == "darwin" else 1024.0)
 
 
-def _resident_mb(pid: int) -> float:
+def resident_mb(pid: int) -> float:
     """The resident set in MB from Linux's procfs; nan elsewhere."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])

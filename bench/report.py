@@ -13,6 +13,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from bench.budgets import Verdict
+from bench.clock import Spread
+
+# A table, as header and rows, or a sentence.
+Part = tuple[Sequence[str], Sequence[Sequence[str]]] | str
+SPREAD_HEADER = ("min", "p50", "p95", "p99", "max")
+VERDICT_HEADER = ("figure", "measured", "target", "verdict")
 
 
 class BenchError(ValueError):
@@ -38,10 +44,34 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same columns as a table in Markdown."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def spread_rows(spreads: Mapping[str, Spread]) -> list[tuple[str, ...]]:
+    """A row for each spread, as SPREAD_HEADER has it."""
+    return [
+        (name, *(f"{value:.2f}" for value in (s.min, s.p50, s.p95, s.p99, s.max)))
+        for name, s in spreads.items()
+    ]
+
+
+def plain_text(parts: Sequence[Part]) -> str:
+    """Tables and sentences for a terminal."""
+    return "\n\n".join(part if isinstance(part, str) else table(*part) for part in parts)
+
+
 def verdict_table(verdicts: Sequence[Verdict]) -> str:
     """Each budget with its figure, its target, and whether it is met."""
+    return table(VERDICT_HEADER, verdict_rows(verdicts))
+
+
+def verdict_rows(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
+    """A row for each budget, as VERDICT_HEADER has it."""
     words = {True: "met", False: "MISSED", None: "not measured"}
-    rows = [
+    return [
         (
             v.budget.meaning,
             number(v.value),
@@ -50,7 +80,6 @@ def verdict_table(verdicts: Sequence[Verdict]) -> str:
         )
         for v in verdicts
     ]
-    return table(("figure", "measured", "target", "verdict"), rows)
 
 
 def machine() -> dict[str, Any]:
@@ -102,12 +131,22 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def write_markdown(title: str, parts: Sequence[Part], where: str) -> None:
+    """Write the title, tables and sentences as Markdown to the file `where`."""
+    texts = [part if isinstance(part, str) else markdown(*part) for part in parts]
+    _write(f"# {title}\n\n" + "\n\n".join(texts) + "\n", where)
+
+
 def write_json(result: Mapping[str, Any], where: str) -> None:
     """Write the result to the file `where`, or to standard output for '-'."""
     text = json.dumps(plain(result), indent=1, allow_nan=False) + "\n"
     if where == "-":
         sys.stdout.write(text)
         return
+    _write(text, where)
+
+
+def _write(text: str, where: str) -> None:
     try:
         Path(where).write_text(text, encoding="utf-8")
     except OSError as error:

@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from export.onnx import export_onnx
 from export.verify import Parity, ParityError, verify
-from model.config import FACE_PX, PRESETS, preset
+from model.config import FACE_PX, PRESETS
 from model.vretoucher import VRetouchEr
-from model.weights import WeightsError, load_preset, load_weights
+from model.weights import WeightsError, load_preset, load_weights, untrained_network
 
 DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "stream" / "weights"
 
@@ -56,15 +56,6 @@ def export(network: VRetouchEr, folder: Path, untrained: bool = False) -> dict[s
         path.replace(final)
     final.with_suffix(".json").write_text(json.dumps(described, indent=1) + "\n")
     return described
-
-
-def untrained_network(preset_name: str) -> VRetouchEr:
-    """A network of the preset as it is before its training, the same every time: what it costs does not
-    depend on its weights."""
-    import torch
-
-    torch.manual_seed(0)
-    return VRetouchEr(preset(preset_name)).eval()
 
 
 def network_of(arguments: argparse.Namespace) -> VRetouchEr:

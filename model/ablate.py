@@ -18,10 +18,11 @@ from typing import Any
 
 from torch import Tensor
 
+from model.arguments import above_zero, positive, side
 from model.config import Config
 from model.data.clips import Clip, ClipConfig, ClipSampler
 from model.data.portraits import FacesError
-from model.train import Options, Training, above_zero, positive, side
+from model.train import Options, Training
 from model.validate import Figures, validate
 from model.vretoucher import VRetouchEr
 from model.weights import WeightsError, load_weights

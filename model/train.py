@@ -3,7 +3,8 @@
 One resumable command. OUT_DIR receives `checkpoint.pt` (everything, written atomically), `weights.pt` (the
 averaged weights), `curves.png`, `history.json` and `validation-<step>.png`. The schedule follows the budget
 (`--minutes` or `--steps`, the whole budget over all resumed runs), so that a resumed run goes on where the
-stopped one was.
+stopped one was. For the published network, which learns from raw and retouched pairs, see
+`python -m model.train --preset paper --help`.
 """
 
 import argparse
@@ -21,12 +22,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from model.config import FACE_PX, PRESETS, Config, preset
+from model.arguments import above_zero, positive, side
+from model.config import PRESETS, Config, preset
 from model.curves import draw_curves
 from model.data.clips import Clip, ClipConfig, ClipSampler
 from model.data.portraits import FacesError
 from model.losses import LossWeights, Terms, Truth, frame_terms
 from model.optimiser import Optimiser
+from model.paper.config import PRESETS as PAPER_PRESETS
 from model.state import State
 from model.validate import validate
 from model.vretoucher import Step, Trace, VRetouchEr
@@ -295,31 +298,6 @@ def train(training: Training, clips: list[Clip]) -> None:
             return
 
 
-def side(text: str) -> int:
-    """A crop's side: a multiple of the widest context, 64, that fits into a face."""
-    if not text.isdecimal() or int(text) % 64 or not 64 <= int(text) <= FACE_PX:
-        raise argparse.ArgumentTypeError(f"{text!r} is no side of a crop; give a multiple of 64 up to 512")
-    return int(text)
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def above_zero(text: str) -> float:
-    """A number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0.0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return number
-
-
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     p = argparse.ArgumentParser(
@@ -369,8 +347,19 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return p.parse_args(argv)
 
 
+def asks_for_paper(argv: list[str] | None) -> bool:
+    """Whether the command line names a preset of the published network, which learns from pairs on disk."""
+    p = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    p.add_argument("--preset")
+    return p.parse_known_args(argv)[0].preset in PAPER_PRESETS
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line."""
+    if asks_for_paper(argv):
+        from model.paper.train import main as train_paper
+
+        return train_paper(argv)
     arguments = vars(parse(argv))
     try:
         run(arguments.pop("resume"), arguments.pop("start_from"), Options(**arguments))

@@ -3,6 +3,7 @@ frame path)."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -35,7 +36,17 @@ class Figures:
         return asdict(self)
 
 
-def retouch_clip(network: VRetouchEr, raw: Tensor) -> tuple[Tensor, Tensor]:
+class Causal(Protocol):
+    """A network that retouches frame after frame: `step`'s result has residual, map and state."""
+
+    def fresh_state(self, face: Tensor) -> Any:
+        """The state before the first frame."""
+
+    def step(self, face: Tensor, state: Any) -> Any:
+        """One frame."""
+
+
+def retouch_clip(network: Causal, raw: Tensor) -> tuple[Tensor, Tensor]:
     """Faces [B, T, 3, H, W] in order to retouched faces (rounded to 8 bits, as in use) and maps [B, T, 1,
     H, W]."""
     state = network.fresh_state(raw[:, 0])

@@ -60,3 +60,10 @@ def preset_path(name: str) -> Path:
 def load_preset(name: str) -> VRetouchEr:
     """The trained network of the preset `name`, on the CPU, in eval mode."""
     return load_weights(preset_path(name))
+
+
+def untrained_network(name: str) -> VRetouchEr:
+    """The network of the preset `name` as it is before its training, the same every time: what it costs does
+    not depend on its weights."""
+    torch.manual_seed(0)
+    return VRetouchEr(preset(name)).eval()

@@ -10,6 +10,7 @@ from fractions import Fraction
 from stream import keep
 from stream.broad import ALL, BROAD_KINDS
 from stream.engine import ENGINES, PRESETS
+from stream.several import MOST_FACES
 
 MAX_S = 1e9
 
@@ -65,6 +66,14 @@ def whole(text: str) -> int:
     return int(text)
 
 
+def faces(text: str) -> int:
+    """A whole number of faces from 1 to MOST_FACES."""
+    count = whole(text)
+    if count > MOST_FACES:
+        raise argparse.ArgumentTypeError(f"{text!r} is too many; follow {MOST_FACES} faces or fewer")
+    return count
+
+
 def size(text: str) -> tuple[int, int]:
     """Width and height from '1280x720'."""
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
@@ -111,7 +120,11 @@ def add_retoucher(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--engine", choices=ENGINES, default="auto", help="what runs it (default: auto)")
     command.add_argument(
-        "--max-faces", type=whole, default=1, metavar="N", help="at most N faces (default: 1)"
+        "--max-faces",
+        type=faces,
+        default=1,
+        metavar="N",
+        help=f"at most N faces, up to {MOST_FACES} (default: 1)",
     )
     command.add_argument(
         "--threads", type=whole, metavar="N", help="cores for the network (default: all but one, up to 4)"

@@ -78,6 +78,12 @@ def _add_file(command: argparse.ArgumentParser) -> None:
         "--start", type=seconds, default=0.0, metavar="T", help="begin at T: seconds or hh:mm:ss"
     )
     command.add_argument("--duration", type=seconds, metavar="T", help="stop after T")
+    command.add_argument(
+        "--give-up",
+        type=seconds,
+        metavar="T",
+        help="take a live IN that has been gone for T for ended (default: wait for it)",
+    )
     command.add_argument("--force", action="store_true", help="write over OUT if it is there")
     command.add_argument("--quiet", action="store_true", help="say nothing but errors")
     command.add_argument(
@@ -188,7 +194,7 @@ def _file(options: argparse.Namespace, make_retoucher: MakeRetoucher) -> int:
         )
         _tell(notes, options.quiet)
         return 0
-    if is_live(options.out):
+    if is_live(options.out) or is_live(options.source):
         return _broadcast(options)
     from stream.file import report_lines, retouch_video
 
@@ -202,7 +208,6 @@ def _broadcast(options: argparse.Namespace) -> int:
     from stream.live.settings import Settings
     from stream.retoucher import Retoucher
 
-    engine = load_engine(options.engine, options.preset, options.threads or default_threads(spared=1))
     job = BroadcastJob(
         options.source,
         options.out,
@@ -216,17 +221,21 @@ def _broadcast(options: argparse.Namespace) -> int:
         size=options.size,
         duration_s=options.duration,
         quiet=options.quiet,
+        give_up_s=options.give_up,
+        format=options.format,
+        lossless=options.lossless,
+        force=options.force,
     )
+    if job.recording is not None:
+        job.recording.check()
+    engine = load_engine(options.engine, options.preset, options.threads or default_threads(spared=1))
 
     def make_retoucher() -> Retoucher:
         return Retoucher(options.preset, engine, max_faces=options.max_faces)
 
-    broadcast = Broadcast(job, make_retoucher)
-    try:
-        _tell(report_lines(broadcast.run()), options.quiet)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
+    report = Broadcast(job, make_retoucher).run()
+    _tell(report_lines(report), options.quiet)
+    return INTERRUPTED if report.interrupted else 0
 
 
 def _tell(lines: Sequence[str], quiet: bool) -> None:
@@ -236,9 +245,11 @@ def _tell(lines: Sequence[str], quiet: bool) -> None:
 
 
 def _check_file_options(options: argparse.Namespace) -> None:
-    if is_live(options.out):
+    if is_live(options.out) or is_live(options.source):
         _check_broadcast_options(options)
         return
+    if options.give_up is not None:
+        raise UsageError("--give-up is for a live IN; leave it out")
     if options.size is None and (options.fps is not None or options.pix_fmt is not None):
         raise UsageError("--fps and --pix-fmt describe raw video, which needs --size WIDTHxHEIGHT too")
     if options.duration is not None and options.duration <= 0.0:
@@ -254,14 +265,23 @@ def _check_file_options(options: argparse.Namespace) -> None:
 
 
 def _check_broadcast_options(options: argparse.Namespace) -> None:
-    if PIPE in (options.source, options.out) or is_image(options.source):
-        raise UsageError(f"{options.source} cannot be sent live; give a video file or a live address")
+    sends = is_live(options.out)
+    if options.duration is not None and options.duration <= 0.0:
+        raise UsageError("--duration 0 leaves nothing; give a time above 0")
+    if not is_live(options.source):
+        if options.source == PIPE or is_image(options.source):
+            raise UsageError(f"{options.source} cannot be sent live; give a video file or a live address")
+        if options.give_up is not None:
+            raise UsageError("--give-up is for a live IN; leave it out")
+    if is_image(options.out):
+        raise UsageError(f"a live stream is no image; name a video in place of {options.out}, as in out.mp4")
     if options.compare == "side":
         raise UsageError("--compare side is for files; a live stream shows split or map")
-    for name in ("lossless", "start", "format", "pix_fmt"):
+    for name in ("start", "pix_fmt", *(("lossless", "format", "force") if sends else ())):
         if getattr(options, name):
+            end = "OUT" if sends else "IN"
             raise UsageError(
-                f"--{name.replace('_', '-')} is for files, and OUT is a live address; leave it out"
+                f"--{name.replace('_', '-')} is for files, and {end} is a live address; leave it out"
             )
 
 

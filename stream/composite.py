@@ -51,21 +51,45 @@ def add_residual(
     times fade. The residual is rounded half to even before it is added, so less than half a level changes
     nothing.
     """
-    part = _guarded_part(guard) if amount > 0.0 else None
-    place = None if part is None else _frame_box(part, to_face, frame_rgb_u8.shape)
-    if part is None or place is None:
+    place = placed(guard, to_face, frame_rgb_u8.shape) if amount > 0.0 else None
+    if place is None:
         return None
-    (fx0, fy0, fx1, fy1), (x0, y0, x1, y1) = part, place
-    layers, inward = _layers(
-        residual[fy0:fy1, fx0:fx1],
-        guard[fy0:fy1, fx0:fx1],
-        _shifted(to_face, (x0, y0), (fx0, fy0)),
-    )
+    (fx0, fy0, fx1, fy1), (x0, y0, x1, y1) = place.part, place.box
+    layers = _layers(residual[fy0:fy1, fx0:fx1], guard[fy0:fy1, fx0:fx1], place.block)
     rows = max(1, _STRIP_PIXELS // (x1 - x0))
     for top in range(y0, y1, rows):
         strip = frame_rgb_u8[top : min(top + rows, y1), x0:x1]
-        _add_strip(strip, layers, _shifted(inward, (0, top - y0), (0, 0)), amount)
-    return place
+        _add_strip(strip, layers, _from_origin(place.inward, x0, top), amount)
+    return place.box
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where the guarded part of a face falls.
+
+    part: that part, in face pixels. box: the frame's pixels it falls on. block: where the frame's pixels are
+    much larger than the face's, the guarded residual is averaged first, in cells of block x block. inward:
+    float64 [2, 3], from frame pixels to those cells, (0, 0) being the part's first.
+    """
+
+    part: Box
+    box: Box
+    block: int
+    inward: npt.NDArray[np.float64]
+
+
+def placed(guard: Guard, to_face: npt.NDArray[np.float64], shape: tuple[int, ...]) -> Placed | None:
+    """Where the guarded part falls in a frame of this shape (height, width, ...); None where it does not."""
+    part = _guarded_part(guard)
+    box = None if part is None else _frame_box(part, to_face, shape)
+    if part is None or box is None:
+        return None
+    x0, y0, x1, y1 = part
+    scale = scale_of(to_face)
+    block = 1 if scale < ANTIALIAS_FROM else min(math.ceil(scale - 0.5), x1 - x0, y1 - y0)
+    # A block's centre lies (block - 1) / 2 from its first pixel.
+    shift = to_face[:, 2] - np.array([x0, y0]) - (block - 1) / 2.0
+    return Placed(part, box, block, np.column_stack([to_face[:, :2], shift]) / block)
 
 
 def _guarded_part(guard: Guard) -> Box | None:
@@ -87,12 +111,9 @@ def _frame_box(part: Box, to_face: npt.NDArray[np.float64], shape: tuple[int, ..
     return (left, top, right, bottom) if left < right and top < bottom else None
 
 
-def _shifted(
-    to_face: npt.NDArray[np.float64], frame_origin: tuple[int, int], face_origin: tuple[int, int]
-) -> npt.NDArray[np.float64]:
-    """to_face between parts of the frame and of the face that begin at these pixels."""
-    shift = to_face[:, 2] + to_face[:, :2] @ np.array(frame_origin, np.float64) - np.array(face_origin)
-    return np.column_stack([to_face[:, :2], shift])
+def _from_origin(inward: npt.NDArray[np.float64], x: int, y: int) -> npt.NDArray[np.float64]:
+    """inward, of a part of the frame that begins at pixel (x, y)."""
+    return np.column_stack([inward[:, :2], inward[:, 2] + inward[:, :2] @ np.array([x, y], np.float64)])
 
 
 @dataclass(frozen=True)
@@ -106,22 +127,14 @@ class _Layers:
     guard: Plane
 
 
-def _layers(
-    levels: npt.NDArray[np.float32], weight: Guard, inward: npt.NDArray[np.float64]
-) -> tuple[_Layers, npt.NDArray[np.float64]]:
-    """The layers of residual [h, w, 3] and guard uint8 [h, w], and the matrix from frame pixels to theirs.
-
-    Where the frame's pixels are much larger than the face's, the guarded residual is averaged first.
-    """
+def _layers(levels: npt.NDArray[np.float32], weight: Guard, block: int) -> _Layers:
+    """The layers of residual [h, w, 3] and guard uint8 [h, w], averaged where block is more than 1."""
     soft = weight * np.float32(1.0 / 255.0)
     red, green, blue = (_rows_contiguous(levels[:, :, channel]) for channel in range(3))
-    scale = scale_of(inward)
-    if scale < ANTIALIAS_FROM:
-        return _Layers((red, green, blue), soft), inward
-    block = min(math.ceil(scale - 0.5), *weight.shape)
+    if block == 1:
+        return _Layers((red, green, blue), soft)
     red, green, blue = (_block_means(plane * soft, block) for plane in (red, green, blue))
-    inward = np.column_stack([inward[:, :2], inward[:, 2] - (block - 1) / 2.0]) / block
-    return _Layers((red, green, blue), np.ones_like(red)), inward
+    return _Layers((red, green, blue), np.ones_like(red))
 
 
 def _rows_contiguous(plane: Plane) -> Plane:

@@ -7,6 +7,7 @@ face mesh to canonical positions. An integer coordinate is a pixel's centre, as 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 FACE_PX = 512
 ANTIALIAS_FROM = 1.5
+MAX_BLOCK = 96
 
 # Canonical positions in face pixels, by landmark number of the 468-point mesh: eye corners and rims, nose
 # bridge and base, cheekbones, temples, hairline. No lips, chin, lids or brows, which move with speech and
@@ -124,30 +126,54 @@ def warp(
     """
     shrink = 1.0 / max(scale_of(matrix), 1e-6)
     flags = enlarge if shrink <= 1.0 else cv2.INTER_LINEAR
-    part, matrix = _source_part(image, matrix, size, shrink)
+    part = part_read(image.shape, matrix, size, shrink)
     # With a fourth channel OpenCV's vector code applies: half the time, both conversions included.
-    four = cv2.cvtColor(part, cv2.COLOR_RGB2RGBA)
-    warped = cv2.warpAffine(four, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    four = cv2.cvtColor(part.of(image), cv2.COLOR_RGB2RGBA)
+    warped = cv2.warpAffine(four, part.matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB), np.uint8)
 
 
-def _source_part(
-    image: npt.NDArray[np.uint8], matrix: npt.NDArray[np.float64], size: tuple[int, int], shrink: float
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
-    """The part of the image the warp will read, averaged if need be, and the matrix that goes with it."""
-    block = max(1, int(shrink)) if shrink >= ANTIALIAS_FROM else 1
-    x0, y0, x1, y1 = _source_box(image.shape, matrix, size, margin=2 * block + 2)
+@dataclass(frozen=True)
+class Part:
+    """The part of a source that a warp reads: cells of block x block pixels, each averaged to one.
+
+    x0, y0: its first pixel. columns, rows: how many cells. blurred: whether the cells are then blurred by
+    (1, 2, 1) / 4 both ways, edges repeated. matrix: float64 [2, 3], from cells to the destination.
+    """
+
+    x0: int
+    y0: int
+    columns: int
+    rows: int
+    block: int
+    blurred: bool
+    matrix: npt.NDArray[np.float64]
+
+    def of(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """The cells of image uint8 [H, W, C], uint8 [rows, columns, C]."""
+        bottom, right = self.y0 + self.rows * self.block, self.x0 + self.columns * self.block
+        part = image[self.y0 : bottom, self.x0 : right]
+        if self.block > 1:
+            size = (self.columns, self.rows)
+            part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
+        if self.blurred:
+            part = np.asarray(cv2.GaussianBlur(part, (3, 3), 0, borderType=cv2.BORDER_REPLICATE), np.uint8)
+        return part
+
+
+def part_read(
+    shape: tuple[int, ...], matrix: npt.NDArray[np.float64], size: tuple[int, int], shrink: float
+) -> Part:
+    """The part of a source of this shape (height, width, ...) under a destination of `size`."""
+    block = max(1, min(int(shrink), MAX_BLOCK)) if shrink >= ANTIALIAS_FROM else 1
+    x0, y0, x1, y1 = _source_box(shape, matrix, size, margin=2 * block + 2)
     block = max(1, min(block, x1 - x0, y1 - y0))
     x0, y0 = x0 - x0 % block, y0 - y0 % block
-    columns, rows = (x1 - x0) // block, (y1 - y0) // block
-    part = image[y0 : y0 + rows * block, x0 : x0 + columns * block]
-    if block > 1:
-        part = np.asarray(cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
-    if shrink / block >= ANTIALIAS_FROM:
-        part = np.asarray(cv2.GaussianBlur(part, (3, 3), 0, borderType=cv2.BORDER_REPLICATE), np.uint8)
     # A block's centre lies (block - 1) / 2 from its first pixel.
     shift = np.array([x0 + (block - 1) / 2.0, y0 + (block - 1) / 2.0])
-    return part, np.column_stack([matrix[:, :2] * block, matrix[:, 2] + matrix[:, :2] @ shift])
+    inward = np.column_stack([matrix[:, :2] * block, matrix[:, 2] + matrix[:, :2] @ shift])
+    columns, rows = (x1 - x0) // block, (y1 - y0) // block
+    return Part(x0, y0, columns, rows, block, shrink / block >= ANTIALIAS_FROM, inward)
 
 
 def _source_box(

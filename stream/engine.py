@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,23 @@ class Seen(NamedTuple):
     kept: npt.NDArray[np.float32] | None = None
 
 
+class Buffers(NamedTuple):
+    """Addresses of one face's buffers on a GPU, as long as its state lives.
+
+    face: of uint8 [512, 512, 3], or float32 [3, 512, 512] in [0, 1] where face_planes says so. residual: of
+    [3, 512, 512] in 8-bit levels; or, where map_cells is not 0, of the network's residual_cells
+    [12, 256, 256], and map_cells of [4, 256, 256] (see export.contract). kept: of [2, 128, 128]. dtype: of
+    residual, map_cells and kept, float16 or float32.
+    """
+
+    face: int
+    residual: int
+    kept: int
+    dtype: str
+    map_cells: int = 0
+    face_planes: bool = False
+
+
 class Engine(Protocol):
     """One loaded network. Streams share it without a lock: all memory is in the state."""
 
@@ -58,6 +75,19 @@ class Engine(Protocol):
     def step(self, face_rgb_u8: npt.NDArray[np.uint8], state: EngineState) -> Seen:
         """One causal step on face uint8 [512, 512, 3] RGB; the state is changed in place, the arrays given
         are new."""
+        ...
+
+
+@runtime_checkable
+class DeviceEngine(Engine, Protocol):
+    """An engine that also steps between buffers on a GPU."""
+
+    def buffers(self, state: EngineState) -> Buffers:
+        """Where the state's step finds the face and leaves what it makes of it."""
+        ...
+
+    def begin(self, state: EngineState, stream: int) -> None:
+        """One causal step, set going on a CUDA stream by its handle and not waited for."""
         ...
 
 

@@ -72,6 +72,13 @@ def rgb_to_yuv(tags: ColourTags, lines: int) -> npt.NDArray[np.float32]:
     return np.stack([y_scale * luma, uv_scale * blue, uv_scale * red]).astype(np.float32)
 
 
+def yuv_to_rgb(tags: ColourTags, lines: int) -> tuple[npt.NDArray[np.float32], float]:
+    """float32 [3, 3] taking Y, U, V in 8-bit codes, less their offsets, to RGB in 8-bit levels; and Y's
+    offset (that of U and V is 128)."""
+    inverse = np.linalg.inv(rgb_to_yuv(tags, lines).astype(np.float64))
+    return inverse.astype(np.float32), 0.0 if tags.range == FULL else 16.0
+
+
 def add_residual_to_planes(
     planes: Sequence[npt.NDArray[Any]],
     residual: npt.NDArray[np.float32],

@@ -85,13 +85,15 @@ class LocatedFace:
 class Located:
     """The faces of one frame, oldest first, as `Retoucher.locate` found them; for `Retoucher.step`.
 
-    stage_ms: time so far of each of STAGES in ms. restarted, found: see FrameResult.
+    stage_ms: time so far of each of STAGES in ms. restarted, found: see FrameResult. hidden: ids of faces
+    behind others, whose memory is to be kept.
     """
 
     faces: tuple[LocatedFace, ...]
     stage_ms: dict[str, float]
     restarted: bool
     found: bool = True
+    hidden: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

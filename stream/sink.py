@@ -34,7 +34,7 @@ _STALE_TAGS = (
     "ENCODER",
     "ALPHA_MODE",
 )
-_AUDIO_CODECS = {"webm": "libopus", "mpegts": "aac", "mp4": "aac", "mov": "aac", "matroska": "libopus"}
+AUDIO_CODECS = {"webm": "libopus", "mpegts": "aac", "mp4": "aac", "mov": "aac", "matroska": "libopus"}
 _NO_COMPANIONS = ("rawvideo", "yuv4mpegpipe")
 MAX_THREADS = 4
 
@@ -51,7 +51,7 @@ class Target:
 
 
 @dataclass
-class _Track:
+class Track:
     """A companion stream: copied, or decoded and encoded anew where `resampler` is set."""
 
     out: Any
@@ -77,7 +77,7 @@ class VideoSink:
         try:
             self._container = self._open()
             self._video = self._add_video(target.threads)
-            self._tracks = {} if beside is None else self._add_companions(beside)
+            self._tracks = self._add_tracks(beside)
             self._container.start_encoding()
         except Exception as error:
             self.abandon()
@@ -123,7 +123,11 @@ class VideoSink:
             return ColourTags(0, FULL, tags.primaries, tags.transfer)
         return tags
 
-    def _add_companions(self, source: VideoSource) -> dict[int, _Track]:
+    def _add_tracks(self, beside: VideoSource | None) -> dict[int, Track]:
+        """What stands beside the video, by the source's number of the stream."""
+        return {} if beside is None else self._add_companions(beside)
+
+    def _add_companions(self, source: VideoSource) -> dict[int, Track]:
         self._container.metadata.update(_fresh(source.metadata))
         with_chapters = self.encoding.format in ("mp4", "mov", "matroska", "webm")
         if source.chapters and with_chapters:
@@ -144,12 +148,12 @@ class VideoSink:
                 tracks[stream.index] = track
         return tracks
 
-    def _add_companion(self, stream: Any) -> _Track | None:
+    def _add_companion(self, stream: Any) -> Track | None:
         """Copy the stream if the container holds its like, else encode it anew if it is audio, else say
         so."""
         if holds(self.encoding.format, stream):
-            return _Track(self._container.add_stream_from_template(stream, opaque=True))
-        codec = _AUDIO_CODECS.get(self.encoding.format)
+            return Track(self._container.add_stream_from_template(stream, opaque=True))
+        codec = AUDIO_CODECS.get(self.encoding.format)
         if stream.type == "audio" and codec and stream.codec_context is not None:
             return self._add_audio(stream, codec)
         kind = stream.codec_context.name if stream.codec_context is not None else stream.type
@@ -160,7 +164,7 @@ class VideoSink:
         )
         return None
 
-    def _add_audio(self, stream: Any, codec: str) -> _Track:
+    def _add_audio(self, stream: Any, codec: str) -> Track:
         rate = 48_000 if codec == "libopus" else stream.codec_context.sample_rate
         out = self._container.add_stream(codec, rate=rate)
         out.layout = "mono" if stream.codec_context.layout.nb_channels == 1 else "stereo"
@@ -168,7 +172,7 @@ class VideoSink:
         said = f"stream {stream.index} ({names[0]} audio) is encoded anew as {names[1]}"
         self.notes.append(f"{said}: {self.encoding.format} cannot hold it as it is")
         resampler = av.AudioResampler(out.codec_context.format, out.layout, rate, frame_size=960)
-        return _Track(out, resampler)
+        return Track(out, resampler)
 
     def write(self, frame: Frame, retouched_rgb_u8: RgbImage, changed: Sequence[Box]) -> None:
         """Encode one frame. retouched_rgb_u8: uint8 [H, W, 3] upright; changed: boxes of upright pixels
@@ -234,7 +238,7 @@ class VideoSink:
                 packet.stream = track.out
                 self._container.mux(packet)
 
-    def _in_order(self, track: _Track, packet: Any) -> bool:
+    def _in_order(self, track: Track, packet: Any) -> bool:
         """Containers refuse time stamps that go back; such packets are left out and counted."""
         back = track.last_dts is not None and packet.dts <= track.last_dts
         if back and (packet.dts < (track.last_dts or 0) or packet.stream.type == "audio"):
@@ -243,7 +247,7 @@ class VideoSink:
         track.last_dts = packet.dts
         return True
 
-    def _reencode(self, track: _Track, packet: Any) -> None:
+    def _reencode(self, track: Track, packet: Any) -> None:
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:

@@ -56,7 +56,7 @@ def test_the_default_run_imports_neither_torch_nor_the_model() -> None:
     modules = [
         named(path)[:-3].replace("/", ".")
         for path in (REPOSITORY / "stream").rglob("*.py")
-        if path.name not in ("torch_.py", "__main__.py", "__init__.py")
+        if path.name not in ("torch_.py", "cupy_.py", "__main__.py", "__init__.py")
     ]
     code = (
         f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
@@ -85,21 +85,22 @@ def pins(name: str) -> dict[str, str]:
     return dict(re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)$", text, re.MULTILINE))
 
 
+def needed_by_the_stream() -> set[str]:
+    """What it imports but for a GPU and in its torch engine."""
+    left_out = ("torch_.py", "cupy_.py")
+    paths = [path for path in (REPOSITORY / "stream").rglob("*.py") if path.name not in left_out]
+    return set().union(*(third_party(path) for path in paths))
+
+
 def test_everything_the_stream_imports_is_pinned() -> None:
-    engine = REPOSITORY / "stream" / "engines" / "torch_.py"
-    needed = set().union(
-        *(third_party(path) for path in (REPOSITORY / "stream").rglob("*.py") if path != engine)
-    )
+    needed = needed_by_the_stream()
     assert {DISTRIBUTIONS.get(name, name) for name in needed} - {"pyvirtualcam"} <= set(pins("default.txt"))
 
 
 def test_the_wheel_declares_what_is_pinned() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {re.split(r"[<>=!~]", line)[0] for line in project["dependencies"]}
-    engine = REPOSITORY / "stream" / "engines" / "torch_.py"
-    used = set().union(
-        *(third_party(path) for path in (REPOSITORY / "stream").rglob("*.py") if path != engine)
-    )
+    used = needed_by_the_stream()
     # protobuf comes with mediapipe, which declares it; pyvirtualcam is an extra.
     assert declared == {DISTRIBUTIONS.get(name, name) for name in used} - {"protobuf", "pyvirtualcam"}
     assert declared <= set(pins("default.txt"))

@@ -19,7 +19,7 @@ class Backoff:
         """An attempt succeeded."""
         self.next_s = self._first_s
 
-    def wait(self) -> None:
-        """Wait before the next attempt."""
-        self._stopped.wait(self.next_s)
+    def wait(self, most_s: float = MOST_S) -> None:
+        """Wait before the next attempt, at most most_s."""
+        self._stopped.wait(min(self.next_s, most_s))
         self.next_s = min(2.0 * self.next_s, MOST_S)

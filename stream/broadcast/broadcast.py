@@ -1,4 +1,4 @@
-"""One live stream in, retouched, and out again by URL: `vretouch file` where IN or OUT is a live address."""
+"""One live stream in, retouched, and out by URL or into a file: `vretouch file` where IN or OUT is live."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from stream.broadcast.receiver import Arrived, Receiver
-from stream.broadcast.sender import Outgoing, Sender, Shown
-from stream.errors import OptionError
+from stream.broadcast.recorder import Recorder, Recording, recording_lines
+from stream.broadcast.sender import Outgoing, Sender, Shown, even_size
+from stream.broadcast.urls import is_live
+from stream.file import Interrupts
 from stream.live.filter import Filtered, LiveFilter
-from stream.live.fit import fitted
 from stream.live.settings import Settings
+from stream.live.slot import Newest
 from stream.live.stats import Stats
 from stream.retoucher import Retoucher
 
@@ -25,8 +27,11 @@ TAIL_S = 1.0
 
 @dataclass(frozen=True)
 class BroadcastJob:
-    """source: a file or a live URL. out: a live URL. settings: how it is shown. fps: at most so many frames a
-    second. size: of the pictures sent, by default the first one's. duration_s: when to stop."""
+    """source: a file or a live URL. out: a live URL; of a live source also a file's path, or - for standard
+    output. settings: how it is shown. fps: at most so many frames a second. size: of the pictures sent, by
+    default the first one's. duration_s: when to stop, counted from the first picture. give_up_s: a live
+    source that has been gone for so long has ended; None waits for it. format, lossless, force: see
+    Recording."""
 
     source: str
     out: str
@@ -35,63 +40,117 @@ class BroadcastJob:
     size: tuple[int, int] | None = None
     duration_s: float | None = None
     quiet: bool = False
+    give_up_s: float | None = None
+    format: str | None = None
+    lossless: bool = False
+    force: bool = False
+
+    @property
+    def recording(self) -> Recording | None:
+        """What is recorded, where OUT is no live address."""
+        if is_live(self.out):
+            return None
+        return Recording(self.out, self.format, self.size, self.fps, self.lossless, self.force)
 
 
 @dataclass(frozen=True)
 class BroadcastReport:
     """What went through: see stream.live.stats.Stats; sent, held: pictures sent, and of these repeated ones;
-    reconnections: of source and output together."""
+    recorded: what was, in sentences, where OUT is a file; reconnections: of source and output together;
+    interrupted: ended by Ctrl-C."""
 
     stats: Stats
     sent: int
     held: int
     reconnections: int
+    recorded: tuple[str, ...] = ()
+    interrupted: bool = False
+
+
+class Output(Protocol):
+    """Where pictures and sound go: a Sender or a Recorder."""
+
+    pictures: Newest[Shown]
+
+    @property
+    def error(self) -> Exception | None: ...
+    def sound(self, frame: Any, at_s: float) -> None: ...
+    def finish(self) -> None: ...
 
 
 class Broadcast:
-    """One run. Threads: receiver, filter, sender; the caller's own waits and reports."""
+    """One run. Threads: receiver, filter, sender or recorder; the caller's own waits and reports.
+
+    Raises OutputError at once for a file that may not or cannot be written.
+    """
 
     def __init__(self, job: BroadcastJob, make_retoucher: Callable[[], Retoucher]) -> None:
         self.job = job
         self.stopped = threading.Event()
         self.sender: Sender | None = None
+        recording = job.recording
+        self.recorder: Recorder | None = None
+        if recording is not None:
+            self.recorder = Recorder(recording, lambda: self.receiver.audio, self._say)
+        self._began_s: float | None = None
+        self._enough = threading.Event()
         self._filter: LiveFilter[Arrived] = LiveFilter(
             make_retoucher, self._show, fps=job.fps, settings=job.settings
         )
         self._filter.wait_ready()
-        self.receiver = Receiver(job.source, self._filter.submit, self._sound, self.stopped, self._say)
+        self.receiver = Receiver(
+            job.source,
+            self._filter.submit,
+            self._sound,
+            self.stopped,
+            self._say,
+            job.give_up_s,
+            paced=self.recorder is not None,
+        )
 
     def run(self) -> BroadcastReport:
-        """Run until the source ends, the duration is over or `stopped` is set, which Ctrl-C does."""
-        began_s = said_s = time.monotonic()
-        try:
-            while not self._over(began_s):
-                self.receiver.ended.wait(POLL_S)
-                if not self.job.quiet and time.monotonic() - said_s >= STATS_S:
-                    said_s = time.monotonic()
-                    self._line()
-            if self.receiver.ended.is_set() and self.receiver.error is None:
-                self._let_out()
-        finally:
-            report = self._close()
-        if self.receiver.error is not None:
-            raise self.receiver.error
-        if self._filter.error is not None:
-            raise self._filter.error
-        if self.sender is not None and self.sender.error is not None:
-            raise self.sender.error
+        """Run until the source ends, the duration is over, or Ctrl-C or `stopped` says so; a recording is
+        whole then. Raises KeyboardInterrupt where it was stopped before there was anything to record."""
+        said_s = time.monotonic()
+        with Interrupts() as interrupts:
+            interrupts.remove = self.recorder.remove if self.recorder is not None else lambda: None
+            try:
+                while not self._over() and not interrupts.asked:
+                    self.receiver.ended.wait(POLL_S)
+                    if not self.job.quiet and time.monotonic() - said_s >= STATS_S:
+                        said_s = time.monotonic()
+                        self._line()
+                if self.receiver.ended.is_set():
+                    self._let_out()
+            finally:
+                report = replace(self._close(), interrupted=interrupts.asked)
+        self._raise_error()
+        if interrupts.asked and self.recorder is not None and not self.recorder.frames:
+            raise KeyboardInterrupt
         return report
 
-    def _over(self, began_s: float) -> bool:
-        late = self.job.duration_s is not None and time.monotonic() - began_s >= self.job.duration_s
-        refused = self.sender is not None and self.sender.error is not None
-        broken = refused or self._filter.error is not None
-        return late or broken or self.receiver.ended.is_set() or self.stopped.is_set()
+    @property
+    def output(self) -> Output | None:
+        """What takes the pictures; of a live output None before the first one."""
+        return self.recorder if self.recorder is not None else self.sender
+
+    def _over(self) -> bool:
+        broken = self.output is not None and self.output.error is not None
+        full = self.recorder is not None and self.recorder.full
+        if self._began_s is not None and self._past(time.monotonic()):
+            self._enough.set()
+        ended = self.receiver.ended.is_set() or self.stopped.is_set() or self._enough.is_set()
+        return broken or full or ended or self._filter.error is not None
+
+    def _past(self, at_s: float) -> bool:
+        """Whether a time of the monotonic clock lies behind what was asked for."""
+        wanted, began_s = self.job.duration_s, self._began_s
+        return wanted is not None and began_s is not None and at_s - began_s >= wanted
 
     def _let_out(self) -> None:
         """Wait until the filter has given out the last frame it took."""
         end_s = time.monotonic() + TAIL_S
-        while time.monotonic() < end_s:
+        while time.monotonic() < end_s and self._filter.error is None:
             stats = self._filter.stats()
             if stats.frames_out + stats.dropped >= stats.frames_in:
                 return
@@ -99,31 +158,48 @@ class Broadcast:
 
     def _close(self) -> BroadcastReport:
         self._filter.close()
-        sender = self.sender
-        if sender is not None:
-            sender.finish()
+        if self.output is not None:
+            self.output.finish()
         self.stopped.set()
         self.receiver.join(TAIL_S)
-        again = self.receiver.reconnections + (sender.reconnections if sender is not None else 0)
-        sent, held = (sender.sent, sender.held) if sender is not None else (0, 0)
-        return BroadcastReport(self._filter.stats(), sent, held, again)
+        again, sent, held = self.receiver.reconnections, 0, 0
+        recorded: tuple[str, ...] = ()
+        if self.sender is not None:
+            again += self.sender.reconnections
+            sent, held = self.sender.sent, self.sender.held
+        if self.recorder is not None:
+            recorded = tuple(recording_lines(self.recorder, self.job.out))
+        return BroadcastReport(self._filter.stats(), sent, held, again, recorded)
+
+    def _raise_error(self) -> None:
+        output = None if self.output is None else self.output.error
+        for error in (output, self.receiver.error, self._filter.error):
+            if error is not None:
+                if self.recorder is not None and self.recorder.frames and output is None:
+                    self._say(f"{self.job.out} holds the {self.recorder.frames} pictures that came before")
+                raise error
 
     def _show(self, filtered: Filtered[Arrived]) -> None:
-        if self.sender is None:
+        at_s = filtered.frame.pts_s
+        if self._began_s is None:
+            self._began_s = at_s
+        if self._past(at_s):
+            self._enough.set()
+            return
+        if self.output is None:
             self.sender = self._make_sender(filtered.shown_u8.shape)
-        picture = fitted(filtered.shown_u8, self._size)
-        self.sender.pictures.put(Shown(picture, filtered.frame.pts_s))
+        assert self.output is not None
+        self.output.pictures.put(Shown(filtered.shown_u8, at_s))
 
     def _make_sender(self, shape: tuple[int, ...]) -> Sender:
-        width, height = self.job.size or (shape[1], shape[0])
-        self._size = (max(2, width - width % 2), max(2, height - height % 2))
-        kbps = Outgoing.bitrate_for(self._size, self.job.fps)
-        outgoing = Outgoing(self.job.out, self._size, self.job.fps, self.receiver.audio, kbps)
+        size = even_size(self.job.size or (shape[1], shape[0]))
+        kbps = Outgoing.bitrate_for(size, self.job.fps)
+        outgoing = Outgoing(self.job.out, size, self.job.fps, self.receiver.audio, kbps)
         return Sender(outgoing, self.stopped, self._say)
 
     def _sound(self, frame: Any, at_s: float) -> None:
-        if self.sender is not None:
-            self.sender.sound(frame, at_s)
+        if self.output is not None and not self._past(at_s):
+            self.output.sound(frame, at_s)
 
     def _say(self, sentence: str) -> None:
         print(f"\nvretouch: {sentence}" if sys.stderr.isatty() else f"vretouch: {sentence}", file=sys.stderr)
@@ -143,13 +219,12 @@ class Broadcast:
 def report_lines(report: BroadcastReport) -> list[str]:
     """The run in a sentence or two, for people."""
     stats = report.stats
-    lines = [f"{report.sent} pictures sent, {stats.dropped} dropped, {report.held} repeated"]
+    lines = list(report.recorded)
+    if lines:
+        lines.append(f"{stats.frames_in} came, {stats.dropped} were dropped before retouching")
+    else:
+        lines.append(f"{report.sent} pictures sent, {stats.dropped} dropped, {report.held} repeated")
     if report.reconnections:
-        lines.append(f"the connection was lost {report.reconnections} times")
+        times = "once" if report.reconnections == 1 else f"{report.reconnections} times"
+        lines.append(f"the connection was lost {times}")
     return lines
-
-
-def check_broadcast(job: BroadcastJob) -> None:
-    """Raise OptionError for what cannot be broadcast."""
-    if job.source == "-" or job.out == "-":
-        raise OptionError("a pipe and a live address do not go together; use a file or two addresses")

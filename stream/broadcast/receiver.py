@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -14,6 +15,8 @@ import av
 import av.error
 
 from stream.broadcast.backoff import Backoff
+from stream.broadcast.reasons import advice_on, reason_of
+from stream.broadcast.timeline import Timeline
 from stream.broadcast.urls import is_live, options_for, without_secrets
 from stream.errors import SourceError
 from stream.frame import RgbImage
@@ -21,7 +24,12 @@ from stream.native import refuse, rgb_of, tags_of
 
 OPEN_S = 10.0
 SILENT_S = 5.0
-LEAST_STEP_S = 0.01
+MOST_DAMAGED = 300
+# FFmpeg's own five seconds would be missed at each reconnection.
+PROBE = {"analyzeduration": "2000000"}
+# A little faster than time goes, so that what has piled up grows less.
+PACE = 0.95
+PACED_S = 1.0
 CLOCK = Fraction(1, 90_000)
 
 
@@ -51,8 +59,10 @@ class Receiver:
     """One source, read in a thread of its own until `stopped` is set or a file ends.
 
     on_frame: called there with each frame. on_audio: with each decoded av.AudioFrame and the time, in seconds
-    of the monotonic clock, of its first sample. say: told what happens, in sentences. error: why there is
-    nothing to read, where even the first attempt failed. audio: whether the source has sound, once `opened`.
+    of the monotonic clock, of its first sample. say: told what happens, in sentences. give_up_s: a live
+    source that has been gone for so long has ended; None waits for it. paced: pictures that come in a burst
+    are handed over one after the other at about their own pace, for those who have time. error: why there is
+    nothing (more) to read. audio: whether the source has sound, once `opened`.
     """
 
     def __init__(
@@ -62,6 +72,8 @@ class Receiver:
         on_audio: Callable[[Any, float], None],
         stopped: threading.Event,
         say: Callable[[str], None] = lambda _: None,
+        give_up_s: float | None = None,
+        paced: bool = False,
     ) -> None:
         self.opened, self.ended = threading.Event(), threading.Event()
         self.error: SourceError | None = None
@@ -69,8 +81,12 @@ class Receiver:
         self.reconnections = 0
         self._url, self._live, self._label = url, is_live(url), without_secrets(url)
         self._on_frame, self._on_audio, self._stopped, self._say = on_frame, on_audio, stopped, say
-        self._offset_s: float | None = None
-        self._last_s = 0.0
+        self._give_up_s = math.inf if give_up_s is None else give_up_s
+        self._timeline = Timeline()
+        self._arrived_s = 0.0
+        self._paced, self._handed = paced, (0.0, 0.0)
+        self._damaged = 0
+        self._checked = False
         self._thread = threading.Thread(target=self._run, name="receive", daemon=True)
         self._thread.start()
 
@@ -90,56 +106,82 @@ class Receiver:
                 self.error = error
                 break
             except (av.error.FFmpegError, OSError, ValueError) as error:
-                lost = _reason(error)
+                lost = reason_of(self._url, error)
                 if not self.opened.is_set():
                     self.error = SourceError(
-                        f"{self._label} cannot be opened ({lost}); check the address and that it is sending"
+                        f"{self._label} cannot be opened ({lost}); {advice_on(self._url, error)}"
                     )
                     break
-            if not self._stopped.is_set():
-                self.reconnections += 1
-                self._say(f"{self._label} is lost ({lost}); trying again in {backoff.next_s:g} s")
-                backoff.wait()
+            if not self._stopped.is_set() and not self._wait_for_it(lost, backoff):
+                break
         self.ended.set()
         self.opened.set()
 
+    def _wait_for_it(self, lost: str, backoff: Backoff) -> bool:
+        """Wait before the next attempt; False once the source has been gone for too long."""
+        left_s = self._arrived_s + self._give_up_s - time.monotonic()
+        if left_s <= 0.0:
+            self._say(f"{self._label} has been gone for {self._give_up_s:g} s ({lost}), which ends it")
+            return False
+        self.reconnections += 1
+        self._say(f"{self._label} is lost ({lost}); trying again in {min(backoff.next_s, left_s):.2g} s")
+        backoff.wait(left_s)
+        return True
+
     def _read(self, backoff: Backoff) -> None:
-        options = options_for(self._url)
+        options = options_for(self._url) | (PROBE if self._live else {})
         with av.open(self._url, "r", options=options, timeout=(OPEN_S, SILENT_S)) as container:
             if not container.streams.video:
                 raise SourceError(f"{self._label} has no video in it; name a stream with pictures")
             wanted: list[Any] = [container.streams.video[0], *container.streams.audio[:1]]
             wanted[0].thread_type = "SLICE"
-            self._offset_s = None
+            self._timeline.connected()
+            self._checked = False
             self.audio = self.audio or len(wanted) > 1
-            for frame in container.decode(*wanted):
-                if self._stopped.is_set():
-                    return
-                self._deliver(frame, wanted[0].codec_context.name)
-                if not self.opened.is_set() or backoff.next_s > 1.0:
+            for packet in container.demux(*wanted):
+                for frame in self._decoded(packet):
+                    if self._stopped.is_set():
+                        return
+                    self._deliver(frame, wanted[0].codec_context.name)
                     backoff.reset()
-                self.opened.set()
+                    self.opened.set()
+
+    def _decoded(self, packet: Any) -> Sequence[Any]:
+        """Whoever joins a stream in its middle, or loses a datagram, has packets that cannot be decoded."""
+        try:
+            frames: Sequence[Any] = packet.decode()
+        except av.error.InvalidDataError:
+            self._damaged += 1
+            if self._damaged > MOST_DAMAGED:
+                raise
+            return ()
+        self._damaged = 0
+        return frames
 
     def _deliver(self, frame: Any, codec: str) -> None:
         now_s = time.monotonic()
         if frame.pts is None:
             return
-        at_s = float(frame.pts * frame.time_base)
-        if self._offset_s is None:
-            # What came in a burst may be ahead of the clock; time does not go back for that.
-            self._offset_s = max(now_s, self._last_s + LEAST_STEP_S) - at_s
-        at_s += self._offset_s
-        self._last_s = max(self._last_s, at_s)
+        sounds = isinstance(frame, av.AudioFrame)
+        at_s = self._timeline.place(
+            "sound" if sounds else "pictures", float(frame.pts * frame.time_base), now_s
+        )
+        self._arrived_s = now_s
         if not self._live:
             self._stopped.wait(max(0.0, at_s - now_s))
-        if isinstance(frame, av.AudioFrame):
+        if sounds:
             self._on_audio(frame, at_s)
             return
-        if not self.opened.is_set():
+        if self._paced:
+            self._pace(at_s)
+        if not self._checked:
             refuse(self._label, frame, tags_of(frame, codec))
+            self._checked = True
         self._on_frame(Arrived(frame, codec, round(at_s / CLOCK), time.monotonic_ns()))
 
-
-def _reason(error: BaseException) -> str:
-    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return "no answer in time" if isinstance(error, av.error.ExitError) else str(said)
+    def _pace(self, at_s: float) -> None:
+        """Wait until a picture of this time is due after the one before."""
+        (before_s, handed_s), now_s = self._handed, time.monotonic()
+        if 0.0 < at_s - before_s < PACED_S:
+            self._stopped.wait(max(0.0, PACE * (at_s - before_s) - (now_s - handed_s)))
+        self._handed = (at_s, time.monotonic())

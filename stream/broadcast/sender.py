@@ -18,6 +18,7 @@ from stream.broadcast.backoff import Backoff
 from stream.broadcast.outlet import AT_ONCE, CLOSED, end_of, start_outlet
 from stream.broadcast.urls import without_secrets
 from stream.frame import RgbImage
+from stream.live.fit import fitted
 from stream.live.slot import Newest
 from stream.output import OutputError
 
@@ -38,6 +39,11 @@ class Shown:
 
     rgb_u8: RgbImage
     at_s: float
+
+
+def even_size(size: tuple[int, int]) -> tuple[int, int]:
+    """The size without odd sides, which most codecs do not want."""
+    return max(2, size[0] - size[0] % 2), max(2, size[1] - size[1] % 2)
 
 
 @dataclass(frozen=True)
@@ -198,7 +204,8 @@ class _Session:
         tick = round((shown.at_s - self._began_s) / TICK)
         # Times that stand still or go back would end the stream.
         tick = self._last_tick = max(tick, self._last_tick + 1)
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(shown.rgb_u8), format="rgb24")
+        picture = np.ascontiguousarray(fitted(shown.rgb_u8, self._outgoing.size))
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED, threads=1)
         frame.pts, frame.time_base = tick, TICK
         self._container.mux(self._video.encode(frame))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from typing import Any
 
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor
 
 from model.state import State
+from model.vretoucher import VRetouchEr
 from model.weights import load_preset
 from stream.crop import FACE_PX
-from stream.engine import Seen
+from stream.engine import Buffers, Seen
 from stream.errors import EngineError, WeightsError
 
 LEVELS = 255.0
@@ -23,27 +25,33 @@ UNRECORDED_STEPS = 3
 
 
 class TorchState:
-    """Buffers of one face's stream, made once: what the network reads, what it writes, what it remembers.
+    """Buffers of one face's stream, or of several that step together, made once: what the network reads, what
+    it writes, what it remembers.
 
-    face_u8: uint8 [512, 512, 3] RGB. residual: [3, 512, 512] in 8-bit levels. map: [512, 512] and kept:
-    [2, 128, 128], in [0, 1]. memory: see model.state.State; all zeros at first. They lie on the engine's
-    device, the last four in its dtype.
+    faces_u8: uint8 [B, 512, 512, 3] RGB. residuals: [B, 3, 512, 512] in 8-bit levels. maps: [B, 512, 512] and
+    kepts: [B, 2, 128, 128], in [0, 1]. face_u8, residual, map and kept: the first stream's part of them.
+    memory: see model.state.State; all zeros at first. They lie on the engine's device, the residuals, maps,
+    kepts and memory in its dtype.
     """
 
     def __init__(self, memory: State, device: torch.device, dtype: torch.dtype) -> None:
+        streams = len(memory.valid)
+
         def zeros(*shape: int) -> Tensor:
-            return torch.zeros(shape, device=device, dtype=dtype)
+            return torch.zeros((streams, *shape), device=device, dtype=dtype)
 
         self.memory = memory
-        self.face_u8 = torch.zeros((FACE_PX, FACE_PX, 3), device=device, dtype=torch.uint8)
-        self.residual = zeros(3, FACE_PX, FACE_PX)
-        self.map, self.kept = zeros(FACE_PX, FACE_PX), zeros(2, FACE_PX // 4, FACE_PX // 4)
+        self.faces_u8 = torch.zeros((streams, FACE_PX, FACE_PX, 3), device=device, dtype=torch.uint8)
+        self.residuals = zeros(3, FACE_PX, FACE_PX)
+        self.maps, self.kepts = zeros(FACE_PX, FACE_PX), zeros(2, FACE_PX // 4, FACE_PX // 4)
+        self.face_u8, self.residual = self.faces_u8[0], self.residuals[0]
+        self.map, self.kept = self.maps[0], self.kepts[0]
         self.steps = 0
         self.recording: Any = None
 
 
 class TorchEngine:
-    """A preset's torch weights.
+    """A preset's torch weights, or a network that is given, which is then the engine's own.
 
     device: `cpu` or `cuda`. dtype: by default torch.float32, on a GPU torch.float16 (over 13 frames at most
     0.36 levels from float32, the map 0.01; bfloat16 1.2 and 0.03). On a GPU a step is recorded
@@ -55,7 +63,12 @@ class TorchEngine:
     """
 
     def __init__(
-        self, preset: str, threads: int, device: str = "cpu", dtype: torch.dtype | None = None
+        self,
+        preset: str,
+        threads: int,
+        device: str = "cpu",
+        dtype: torch.dtype | None = None,
+        network: VRetouchEr | None = None,
     ) -> None:
         if device == "cuda" and not torch.cuda.is_available():
             raise EngineError(
@@ -69,10 +82,11 @@ class TorchEngine:
         self.dtype = dtype or (torch.float32 if device == "cpu" else torch.float16)
         if device == "cpu":
             torch.set_num_threads(threads)
-        try:
-            network = load_preset(preset)
-        except ValueError as error:
-            raise WeightsError(str(error)) from error
+        if network is None:
+            try:
+                network = load_preset(preset)
+            except ValueError as error:
+                raise WeightsError(str(error)) from error
         self._layout = torch.contiguous_format if device == "cpu" else torch.channels_last
         self._network = network.to(self.device, self.dtype)
         for weights in network.parameters():
@@ -80,9 +94,9 @@ class TorchEngine:
                 weights.data = weights.data.contiguous(memory_format=self._layout)
         self._turn = threading.Lock()
 
-    def new_state(self) -> TorchState:
-        """The memory of a face not yet seen."""
-        face = torch.zeros((1, 3, FACE_PX, FACE_PX), device=self.device, dtype=self.dtype)
+    def new_state(self, streams: int = 1) -> TorchState:
+        """The memory of a face not yet seen; or of several, for `run` alone."""
+        face = torch.zeros((streams, 3, FACE_PX, FACE_PX), device=self.device, dtype=self.dtype)
         return TorchState(self._network.fresh_state(face), self.device, self.dtype)
 
     def step(self, face_rgb_u8: npt.NDArray[np.uint8], state: TorchState) -> Seen:
@@ -94,6 +108,22 @@ class TorchEngine:
         if self.device.type == "cpu":  # there `float` and `cpu` copy nothing
             residual, seen, kept = residual.clone(), seen.clone(), kept.clone()
         return Seen(residual.permute(1, 2, 0).numpy(), seen.numpy(), kept.numpy())
+
+    def buffers(self, state: TorchState) -> Buffers:
+        """See stream.engine.DeviceEngine."""
+        face, residual, kept = (t.data_ptr() for t in (state.face_u8, state.residual, state.kept))
+        return Buffers(face, residual, kept, str(self.dtype).removeprefix("torch."))
+
+    def begin(self, state: TorchState, stream: int) -> None:
+        """See stream.engine.DeviceEngine."""
+        with torch.inference_mode(), self._turn, self._on(stream):
+            self.run(state)
+
+    def _on(self, stream: int) -> AbstractContextManager[object]:
+        if self.device.type == "cpu":
+            return nullcontext()
+        other = torch.cuda.ExternalStream(stream)  # type: ignore[no-untyped-call]
+        return torch.cuda.stream(other)
 
     def run(self, state: TorchState) -> None:
         """The step between the state's own buffers; on a GPU only set going, not waited for. One thread at a
@@ -111,16 +141,17 @@ class TorchEngine:
         """The step as a CUDA graph: recorded, not yet done."""
         torch.cuda.synchronize(self.device)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Another thread may allocate meanwhile: only this one's calls belong to the recording.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._compute(state)
         return graph
 
     def _compute(self, state: TorchState) -> None:
-        face = state.face_u8.permute(2, 0, 1)[None].to(self.dtype) / LEVELS  # [1, 3, 512, 512]
+        face = state.faces_u8.permute(0, 3, 1, 2).to(self.dtype) / LEVELS  # [B, 3, 512, 512]
         face = face.contiguous(memory_format=self._layout)
         result = self._network.step(face, state.memory)
-        state.residual.copy_(result.residual[0] * LEVELS)
-        state.map.copy_(result.map[0, 0])
-        state.kept.copy_(result.kept[0])
+        state.residuals.copy_(result.residual * LEVELS)
+        state.maps.copy_(result.map[:, 0])
+        state.kepts.copy_(result.kept)
         for field in fields(State):
             getattr(state.memory, field.name).copy_(getattr(result.state, field.name))

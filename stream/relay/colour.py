@@ -51,15 +51,33 @@ class ToYuv:
         )
 
 
-class ToRgb:
-    """Decoded pictures as RGB, by the matrix and range they name; BT.601 limited where they name none. One
-    thread's own."""
+def shrunk(width: int, height: int, most: tuple[int, int]) -> tuple[int, int]:
+    """The size, even and of the same shape, of a picture that shall fit into `most`, upright or turned; its
+    own if it does."""
+    scale = min(max(most) / max(width, height), min(most) / min(width, height))
+    if scale >= 1.0:
+        return width, height
+    return max(2, int(width * scale + 1e-6) & ~1), max(2, int(height * scale + 1e-6) & ~1)
 
-    def __init__(self) -> None:
+
+class ToRgb:
+    """Decoded pictures as RGB, by the matrix and range they name; BT.601 limited where they name none. Those
+    that do not fit into `most` (width, height) are scaled down. One thread's own."""
+
+    def __init__(self, most: tuple[int, int] | None = None) -> None:
         self._reformatter = VideoReformatter()
+        self._most = most
 
     def __call__(self, frame: VideoFrame) -> RgbImage:
         """uint8 [H, W, 3]."""
+        rgb_u8 = self._converted(frame)
+        size = frame.width, frame.height
+        wanted = size if self._most is None else shrunk(*size, self._most)
+        if wanted == size:
+            return rgb_u8
+        return np.asarray(cv2.resize(rgb_u8, wanted, interpolation=cv2.INTER_AREA), np.uint8)
+
+    def _converted(self, frame: VideoFrame) -> RgbImage:
         full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
         matrix = _MATRICES.get(frame.colorspace, Colorspace.ITU601)
         even = frame.width % 2 == frame.height % 2 == 0

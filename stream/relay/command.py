@@ -81,6 +81,9 @@ def _add_media(command: argparse.ArgumentParser) -> None:
     add("--codec", choices=CODECS, help="video codec (default: auto, H.264 where it is offered, else VP8)")
     add("--bitrate", type=whole, metavar="KBPS", help=f"to begin with (default: {usual.bitrate_kbps})")
     add("--size", type=size, metavar="WxH", help=f"largest picture taken in (default: {most})")
+    add(
+        "--scale", type=size, metavar="WxH", help="scale larger pictures down to this (default: as they come)"
+    )
     add("--fps", type=whole, metavar="N", help=f"highest frame rate (default: {usual.fps:g})")
     add(
         "--max-publishers",
@@ -136,6 +139,7 @@ def media_options_of(options: argparse.Namespace) -> MediaOptions:
         "max_bitrate_kbps": options.bitrate and min(options.bitrate * 8 // 5, MOST_KBPS),
         "max_width": width,
         "max_height": height,
+        "scale": options.scale,
         "fps": options.fps,
         "max_publishers": options.max_publishers,
         "max_viewers": options.max_viewers,

@@ -35,7 +35,7 @@ class Control:
     def hello(self, stream: str, settings: Settings) -> None:
         """The first message."""
         self.send(
-            {"type": "hello", "stream": stream, "watch": f"/watch/{stream}", "settings": asdict(settings)}
+            {"type": "hello", "stream": stream, "watch": f"watch/{stream}", "settings": asdict(settings)}
         )
 
     def complain(self, sentence: str) -> None:

@@ -32,6 +32,7 @@ ANSWER_DEADLINE_S = 10.0
 SDP = "application/sdp"
 NAME = r"[A-Za-z0-9_-]{1,64}"
 SESSION = r"[A-Za-z0-9_-]{1,128}"
+MOUNT = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}")
 # The page loads nothing from elsewhere and runs nothing that is not in a file of its own.
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -46,6 +47,13 @@ SECURITY_HEADERS = {
     "Server": "vretouch",
 }
 _EXPOSED = "Location, Link, Retry-After, WWW-Authenticate"
+
+
+def mounted_at(request: web.Request) -> str:
+    """The path under which a reverse proxy shows the relay, by its X-Forwarded-Prefix; empty for none. It
+    says nothing to anybody but who sent it."""
+    prefix = request.headers.get("X-Forwarded-Prefix", "").rstrip("/")
+    return prefix if MOUNT.fullmatch(prefix) else ""
 
 
 class Media(Protocol):
@@ -185,7 +193,7 @@ class _Relay:
         stream = _stream_wanted(request)
         offer = await _offer(request, "publish")
         answer = await _in_time(self._rooms.publish(offer, stream))
-        return self._created(answer, f"/whip/{answer.session}")
+        return self._created(answer, f"{mounted_at(request)}/whip/{answer.session}")
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
         """POST /whep/{stream}: an offer for its answer."""
@@ -193,7 +201,7 @@ class _Relay:
         self._authorize(request, self._tokens.view, "view")
         offer = await _offer(request, "watch")
         answer = await _in_time(self._rooms.watch(offer, request.match_info["stream"]))
-        return self._created(answer, f"/whep-session/{answer.session}")
+        return self._created(answer, f"{mounted_at(request)}/whep-session/{answer.session}")
 
     async def end_publish(self, request: web.Request) -> web.StreamResponse:
         """DELETE /whip/{session}"""

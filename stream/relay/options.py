@@ -21,7 +21,8 @@ class MediaOptions:
     codec: what publishers send and viewers get; `auto` takes H.264 where the publisher offers it, else VP8.
     bitrate_kbps: of an outgoing picture to begin with, and where nothing is known of the way to the viewers;
     max_bitrate_kbps: what it may rise to. max_width, max_height: of an incoming picture, upright or turned; a
-    larger one is dropped before it is decoded. fps: frames above this rate are dropped before they are
+    larger one is dropped before it is decoded. scale: width and height into which larger pictures are scaled
+    down before they are retouched, None for none. fps: frames above this rate are dropped before they are
     converted. max_publishers, max_viewers: at a time; max_pending: offers answered but not yet connected.
     connect_deadline_s: for these. idle_s: a session nothing is heard of for so long ends; max_session_s: and
     any after so long. ice_servers: the relay's own use of STUN and TURN; none by default. loopback: media
@@ -33,6 +34,7 @@ class MediaOptions:
     max_bitrate_kbps: int = 4000
     max_width: int = 1920
     max_height: int = 1080
+    scale: tuple[int, int] | None = None
     fps: float = 30.0
     max_publishers: int = 4
     max_viewers: int = 32
@@ -61,6 +63,8 @@ class MediaOptions:
             self._check_whole(name, least, most)
         for name in ("connect_deadline_s", "idle_s", "max_session_s"):
             self._check_number(name, 0.01, 7 * 24 * 3600.0)
+        if self.scale is not None and min(self.scale) < LEAST_PX:
+            raise OptionError(f"scale must be at least {LEAST_PX}x{LEAST_PX}, not {self.scale!r}")
         self._check_number("fps", 1.0, 240.0)
         self._check_number("strength", 0.0, 1.0)
         broad.checked(self.also)

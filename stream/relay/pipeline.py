@@ -44,7 +44,7 @@ class Pipeline:
         self._settings = Settings(strength=float(options.strength), also=options.also, keep=options.keep)
         self._filter: LiveFilter[DecodedFrame] | None = None
         self._pace = Pace(options.fps)
-        self._to_rgb = ToRgb()
+        self._to_rgb = ToRgb(options.scale)
         self._closing: set[asyncio.Task[None]] = set()
         self._plain_watched = False
         self._shown: Fanout | None = None

@@ -7,10 +7,11 @@ import { effort, sentence, viewersWords } from './words.js';
 
 const HINTS = {
   plain: '',
-  split: 'Drag the border on the picture, or move it with the arrow keys. Viewers keep seeing the retouched picture.',
-  map: `Marks glow red to white, shadow under the eyes blue, redness magenta, shine cyan; green and grey is what is guarded.
-    Viewers keep seeing the retouched picture.`,
+  split: 'Drag the border on the picture, or move it with the arrow keys.',
+  map: 'Marks glow red to white, shadow under the eyes blue, redness magenta, shine cyan; green and grey is what is guarded.',
 };
+const VIEWERS_RETOUCHED = ' Viewers keep seeing the retouched picture.';
+const VIEWERS_PLAIN = ' Nothing is being retouched: viewers see the picture as the camera gives it.';
 const FROZEN = 'The picture stands still, for viewers too.';
 const BUSY = 'The relay is too busy to retouch at the moment: the picture passes as it is.';
 const COMPLAINT_MS = 8_000;
@@ -59,7 +60,9 @@ export class SettingsPanel {
     const view = views().find((radio) => radio.checked)?.value ?? 'plain';
     this.#split.shown = live && view === 'split';
     for (const id of ['freeze', 'full']) $(id).disabled = !live;
-    const hint = (this.#busy && BUSY) || (this.#frozen && FROZEN) || HINTS[view];
+    const retouched = $('effect').checked && Number($('strength').value) > 0;
+    const told = HINTS[view] && HINTS[view] + (retouched ? VIEWERS_RETOUCHED : VIEWERS_PLAIN);
+    const hint = (this.#busy && BUSY) || (this.#frozen && FROZEN) || told;
     const words = this.#complaint || (live ? hint : '');
     // A live region: touched only where it changes.
     if ($('view-hint').textContent !== words) $('view-hint').textContent = words;

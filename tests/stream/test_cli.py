@@ -120,6 +120,7 @@ def test_bad_input_and_output(tmp_path, capsys):
         (["--strength", "1.5"], "--strength: '1.5' is no strength"),
         (["--strength", "nan"], "--strength: 'nan' is no strength"),
         (["--max-faces", "0"], "--max-faces: '0' is no count"),
+        (["--max-faces", "17"], "--max-faces: '17' is too many; follow 16 faces or fewer"),
         (["--threads", "two"], "--threads: 'two' is no count"),
         (["--start", "later"], "--start: 'later' is no time"),
         (["--duration", "0"], "--duration 0 leaves nothing"),

@@ -271,6 +271,30 @@ def test_torch_engine_streams_a_seeded_network(monkeypatch: pytest.MonkeyPatch) 
         assert residual.shape == (FACE_PX, FACE_PX, 3)
 
 
+def test_streams_that_step_together_are_each_as_alone() -> None:
+    torch = require("torch")
+    from model.config import preset
+    from model.vretoucher import VRetouchEr
+    from stream.engines.torch_ import TorchEngine
+
+    torch.manual_seed(0)
+    loaded = TorchEngine("tiny", 1, network=VRetouchEr(preset("tiny")).eval())
+    together, alone = loaded.new_state(2), [loaded.new_state() for _ in range(2)]
+    shown = faces(4)
+    for step in range(2):
+        pair = shown[2 * step : 2 * step + 2]
+        together.faces_u8.copy_(torch.from_numpy(np.stack(pair)))
+        with torch.inference_mode():
+            loaded.run(together)
+        seen = [loaded.step(face, state) for face, state in zip(pair, alone, strict=True)]
+        for number, one in enumerate(seen):
+            got = together.residuals[number].permute(1, 2, 0).numpy()
+            np.testing.assert_allclose(got, one.residual, atol=1e-3)
+            np.testing.assert_allclose(together.maps[number].numpy(), one.map, atol=1e-5)
+    assert np.abs(seen[0].residual - seen[1].residual).max() > 0.1
+    assert together.residual.data_ptr() == together.residuals.data_ptr()
+
+
 def test_missing_torch_weights_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     require("torch")
     from stream.engines import torch_

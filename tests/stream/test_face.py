@@ -187,7 +187,7 @@ def test_faces_of_real_clips_are_found_at_once(
 
 def test_a_still_face_with_camera_noise_rests(models: FaceModels, astronaut: np.ndarray) -> None:
     """The alignment of a face that does not move stays within a fraction of a tenth of a pixel."""
-    from stream.track import Tracker
+    from stream.tracker import Tracker
 
     big = cv2.resize(astronaut, None, fx=3.0, fy=3.0, interpolation=cv2.INTER_CUBIC)[:720]
     rng, tracker, places = np.random.default_rng(0), Tracker(models, 1), []

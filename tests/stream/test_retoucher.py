@@ -298,9 +298,9 @@ def test_strength_outside_its_range(strength: float) -> None:
         retoucher(strength=strength)
 
 
-@pytest.mark.parametrize("max_faces", [0, -1, 1.5, True])
+@pytest.mark.parametrize("max_faces", [0, -1, 1.5, True, 17, None])
 def test_max_faces_outside_its_range(max_faces: int) -> None:
-    with pytest.raises(OptionError, match="max_faces"):
+    with pytest.raises(OptionError, match="max_faces must be a whole number from 1 to 16"):
         retoucher(max_faces=max_faces)
 
 

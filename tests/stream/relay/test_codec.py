@@ -10,7 +10,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from stream.relay.codec import CLOCK, RENEW_DOWN_S, RENEW_UP_S, Aim, VideoCodec, open_codec
-from stream.relay.colour import DecodedFrame, ToRgb, ToYuv
+from stream.relay.colour import DecodedFrame, ToRgb, ToYuv, shrunk
 from tests.stream.relay.fakes import busy_rgb
 
 DECODERS = {"vp8": "libvpx", "h264": "h264"}
@@ -69,6 +69,35 @@ def test_full_range_is_told_from_limited() -> None:
     for plane, level in zip(frame.planes, (255, 128, 128), strict=True):
         plane.update(bytes([level]) * plane.buffer_size)
     assert np.abs(ToRgb()(frame).astype(int) - 255).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("size", "fits"),
+    [
+        ((1920, 1080), (1280, 720)),
+        ((1080, 1920), (720, 1280)),
+        ((1280, 720), (1280, 720)),
+        ((640, 480), (640, 480)),
+        ((1440, 1080), (960, 720)),
+        ((1279, 719), (1279, 719)),
+        ((4000, 100), (1280, 32)),
+        ((4000, 3), (1280, 2)),
+    ],
+)
+def test_what_is_larger_is_scaled_to_fit_upright_or_turned(
+    size: tuple[int, int], fits: tuple[int, int]
+) -> None:
+    assert shrunk(*size, (1280, 720)) == shrunk(*size, (720, 1280)) == fits
+
+
+def test_a_scaled_picture_is_the_mean_of_what_it_covers() -> None:
+    rows = np.repeat(np.array([[40], [80], [120], [200]], np.uint8), 12, axis=0)
+    picture = np.repeat(np.tile(rows, (1, 64))[..., None], 3, axis=2)  # grey bands of 12 rows
+    frame = ToYuv("vp8")(picture)
+    whole, half = ToRgb()(frame), ToRgb((32, 32))(frame)
+    assert (whole.shape, half.shape) == ((48, 64, 3), (24, 32, 3))
+    wanted = whole.reshape(24, 2, 32, 2, 3).mean(axis=(1, 3))
+    assert np.abs(half - wanted).max() <= 1.0
 
 
 def test_odd_sizes_lose_their_last_row_and_column() -> None:

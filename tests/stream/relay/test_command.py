@@ -48,8 +48,9 @@ def test_the_defaults_are_private():
 
 def test_every_media_option_arrives():
     given = options(
-        "--codec vp8 --bitrate 1000 --size 640x480 --fps 25 --max-publishers 2 --max-viewers 5 --idle 20 "
-        "--max-minutes 90 --strength 0.5 --max-faces 3 --ice-server stun:stun.example:3478"
+        "--codec vp8 --bitrate 1000 --size 640x480 --scale 320x240 --fps 25 --max-publishers 2 "
+        "--max-viewers 5 --idle 20 --max-minutes 90 --strength 0.5 --max-faces 3 "
+        "--ice-server stun:stun.example:3478"
     )
     media = media_options_of(given)
     assert media == MediaOptions(
@@ -58,6 +59,7 @@ def test_every_media_option_arrives():
         max_bitrate_kbps=1600,
         max_width=640,
         max_height=480,
+        scale=(320, 240),
         fps=25,
         max_publishers=2,
         max_viewers=5,

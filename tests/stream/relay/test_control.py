@@ -55,7 +55,7 @@ def test_it_greets_with_all_settings() -> None:
         {
             "type": "hello",
             "stream": "one",
-            "watch": "/watch/one",
+            "watch": "watch/one",
             "settings": {
                 "effect": True,
                 "strength": 1.0,

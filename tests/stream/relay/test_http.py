@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -57,6 +58,31 @@ def test_publish_and_end(offer):
     rooms = relay(do)
     assert rooms.offers == [offer]
     assert not rooms.open
+
+
+@pytest.mark.parametrize(
+    ("prefix", "before"),
+    [
+        ("/live", "/live"),
+        ("/live/", "/live"),
+        ("/a/b-c", "/a/b-c"),
+        ("/", ""),
+        ("live", ""),
+        ("//evil.example", ""),
+        ("/a b", ""),
+        ("/a?b", ""),
+        ("/a" * 9, ""),
+    ],
+)
+def test_sessions_are_found_under_the_path_that_a_proxy_names(prefix: str, before: str):
+    async def do(client: Client) -> None:
+        headers = SDP | {"X-Forwarded-Prefix": prefix}
+        response = await client.post("/whip?stream=one", data=publish_offer(), headers=headers)
+        assert re.fullmatch(before + "/whip/[A-Za-z0-9_-]+", response.headers["Location"])
+        response = await client.post("/whep/one", data=watch_offer(), headers=headers)
+        assert re.fullmatch(before + "/whep-session/[A-Za-z0-9_-]+", response.headers["Location"])
+
+    relay(do)
 
 
 def test_publish_under_a_name_watch_it_and_leave():

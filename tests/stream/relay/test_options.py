@@ -20,6 +20,7 @@ from stream.relay.options import MediaOptions
         ("max_width", True),
         ("max_viewers", -1),
         ("max_pending", 0),
+        ("scale", (8, 8)),
         ("fps", float("nan")),
         ("fps", "30"),
         ("idle_s", 0.0),

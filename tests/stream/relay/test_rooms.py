@@ -35,6 +35,23 @@ def check_frames(seen: list[Seen]) -> None:
     assert {one.size for one in seen} == {(320, 240)}
 
 
+def test_what_is_too_large_to_be_retouched_is_scaled() -> None:
+    async def main() -> None:
+        rooms = Rooms(replace(LOOPBACK, scale=(160, 160)), FakeFilter)
+        publisher, watcher = Publisher("vp8"), Watcher()
+        await publisher.publish(rooms)
+        await watcher.watch(rooms)
+        await until(lambda: len(watcher.seen) > 5 and len(publisher.receiver.seen) > 5)
+        assert {one.size for one in watcher.seen + publisher.receiver.seen} == {(160, 120)}
+        (stream,) = rooms.snapshot().streams
+        assert (stream.width, stream.height) == (320, 240)
+        await watcher.close()
+        await publisher.close()
+        await rooms.close()
+
+    run(main)
+
+
 @pytest.mark.parametrize("codec", ["vp8", "h264"])
 def test_one_publisher_and_three_viewers(codec: str) -> None:
     async def main() -> None:
@@ -138,7 +155,7 @@ def test_the_page_is_told_and_obeyed_and_viewers_keep_the_plain_picture() -> Non
         publisher, watcher = Publisher("h264", control=True), Watcher()
         await publisher.publish(rooms)
         await until(lambda: bool(publisher.said("hello")))
-        assert publisher.said("hello")[0]["watch"] == "/watch/one"
+        assert publisher.said("hello")[0]["watch"] == "watch/one"
         settings = publisher.said("hello")[0]["settings"]
         wanted = Settings(strength=0.5, also=["shine"], keep=["freckles", "lines"])
         assert Settings(**settings) == wanted

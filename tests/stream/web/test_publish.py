@@ -93,6 +93,26 @@ def test_settings_reach_the_relay(visit: Visit) -> None:
     until(page, lambda: not standing())
 
 
+def test_the_page_says_what_viewers_see_beside_a_view(visit: Visit) -> None:
+    page = visit.live()
+
+    def says(words: str) -> bool:
+        return words in page.inner_text("#view-hint")
+
+    page.check("input[value=split]")
+    until(page, lambda: says("Viewers keep seeing the retouched picture."))
+    page.uncheck("#effect")
+    until(page, lambda: says("Nothing is being retouched: viewers see the picture as the camera gives it."))
+    page.check("input[value=map]")
+    until(page, lambda: says("Marks glow") and says("as the camera gives it"))
+    page.check("#effect")
+    until(page, lambda: says("Viewers keep seeing the retouched picture."))
+    page.fill("#strength", "0")
+    until(page, lambda: says("as the camera gives it"))
+    page.check("input[value=plain]")
+    until(page, lambda: page.inner_text("#view-hint") == "")
+
+
 def test_choices_reach_the_relay_and_outlast_a_reload(visit: Visit) -> None:
     page = visit.live()
     until(page, lambda: darkens(page, FULL))

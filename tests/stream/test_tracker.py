@@ -1,11 +1,13 @@
-"""stream.track: who is who, from frame to frame."""
+"""stream.tracker: who is who, from frame to frame."""
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from stream.track import FADE_IN_S, FADE_OUT_S, LOOK_FOR_LARGER_S, LOOK_FOR_MORE_S, Track, Tracker, overlap
+from stream.boxes import overlap
+from stream.track import FADE_IN_S, FADE_OUT_S, Track
+from stream.tracker import LOOK_FOR_LARGER_S, LOOK_FOR_MORE_S, Tracker
 from tests.stream.fakes import FakeFinder, face_at, noise_frame
 
 DT_S = 1 / 30

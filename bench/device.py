@@ -1,0 +1,231 @@
+"""What a bench runs on: a CPU or a GPU, its clock, its memory, and what it reaches at most."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, Protocol
+
+import torch
+
+from bench import report
+from bench.ceiling import measured_gflops
+from bench.clock import Spread, now_ns, spread
+from bench.process import resident_mb
+from bench.project import Roof
+from bench.report import BenchError
+
+KINDS = ("cpu", "cuda")
+CLASSES = ("cpu", "consumer", "data-centre")
+COPY_MB, COPIES = 128, 8
+PRODUCT_SIDE, PRODUCTS = 8192, 10
+UNRECORDED_RUNS = 3
+# The names of NVIDIA's cards for data centres: Tesla V100, A100, H200, GH200, L40S, T4, P100.
+_DATA_CENTRE = re.compile(r"\b(Tesla|G?[ABHV]\d{1,3}|L40?S?|T4|P100)\b")
+
+
+class Device(Protocol):
+    """Where a bench runs. kind: one of KINDS. group: one of CLASSES, for the budgets. dtype: of networks."""
+
+    name: str
+    kind: str
+    group: str
+    dtype: torch.dtype
+
+    def synchronize(self) -> None:
+        """Wait until all that was set going is done."""
+        ...
+
+    def tick(self) -> Any:
+        """This moment in the order of the device's work; nothing is waited for."""
+        ...
+
+    def passed_ms(self, began: Any, ended: Any) -> float:
+        """Between two ticks; after `synchronize`."""
+        ...
+
+    def recorded(self, run: Callable[[], None]) -> Callable[[], None]:
+        """`run`, which works between the same tensors every time, as the device does it fastest."""
+        ...
+
+    def roof(self) -> Roof:
+        """Measured now."""
+        ...
+
+    def peak_mb(self) -> float | None:
+        """Most memory of the device's own that tensors have held; None where it has none."""
+        ...
+
+
+class Cpu:
+    """Cores of this machine."""
+
+    kind, group = "cpu", "cpu"
+    dtype = torch.float32
+
+    def __init__(self, threads: int) -> None:
+        self.name = f"{report.machine()['cpu']}, {threads} thread{'s' * (threads > 1)}"
+        self.threads = threads
+        torch.set_num_threads(threads)
+
+    def synchronize(self) -> None:
+        """Nothing is ever under way."""
+
+    def tick(self) -> int:
+        """Monotonic nanoseconds."""
+        return now_ns()
+
+    def passed_ms(self, began: int, ended: int) -> float:
+        """Between two ticks."""
+        return (ended - began) / 1e6
+
+    def recorded(self, run: Callable[[], None]) -> Callable[[], None]:
+        """As it is."""
+        return run
+
+    def roof(self) -> Roof:
+        """Products by the BLAS of NumPy, copies by torch."""
+        source = torch.ones(COPY_MB << 18)
+        target = torch.empty_like(source)
+        return Roof(measured_gflops(self.threads), _copy_gbs(self, target, source, 2))
+
+    def peak_mb(self) -> None:
+        """It has no memory of its own; see `resident_mb`."""
+
+
+class Cuda:
+    """The first NVIDIA GPU that torch sees."""
+
+    kind = "cuda"
+    dtype = torch.float16
+
+    def __init__(self) -> None:
+        if not torch.cuda.is_available():
+            raise BenchError(
+                "--device cuda needs an NVIDIA GPU and torch for CUDA, but "
+                f"torch {torch.__version__} sees none; install that torch and the driver, or use --device cpu"
+            )
+        self.name = torch.cuda.get_device_name()
+        self.group = class_of(self.name)
+
+    def synchronize(self) -> None:
+        """Wait for the whole device."""
+        torch.cuda.synchronize()
+
+    def tick(self) -> torch.cuda.Event:
+        """An event in the stream."""
+        event: torch.cuda.Event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        return event
+
+    def passed_ms(self, began: torch.cuda.Event, ended: torch.cuda.Event) -> float:
+        """By the device's own clock."""
+        return float(began.elapsed_time(ended))
+
+    def recorded(self, run: Callable[[], None]) -> Callable[[], None]:
+        """As a CUDA graph, after runs in which kernels are chosen."""
+        for _ in range(UNRECORDED_RUNS):
+            run()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            run()
+        return graph.replay
+
+    def roof(self) -> Roof:
+        """Products of half floats, copies inside the device, copies to it from pinned memory."""
+        source = torch.ones(COPY_MB << 20, dtype=torch.uint8, device="cuda")
+        target = torch.empty_like(source)
+        pinned = torch.ones(COPY_MB << 20, dtype=torch.uint8, pin_memory=True)
+        a = torch.ones((PRODUCT_SIDE, PRODUCT_SIDE), dtype=self.dtype, device="cuda")
+        out = torch.empty_like(a)
+        product_ms = least_ms(self, lambda: torch.matmul(a, a, out=out), PRODUCTS)
+        return Roof(
+            2.0 * PRODUCT_SIDE**3 / product_ms / 1e6,
+            _copy_gbs(self, target, source, 2),
+            _copy_gbs(self, target, pinned, 1),
+        )
+
+    def peak_mb(self) -> float:
+        """As torch has given it out."""
+        return torch.cuda.max_memory_allocated() / 1024.0**2
+
+
+def device_of(kind: str, threads: int) -> Device:
+    """The device of one of KINDS; threads are a CPU's."""
+    return Cpu(threads) if kind == "cpu" else Cuda()
+
+
+def class_of(name: str) -> str:
+    """The class of a GPU by NVIDIA's name for it: one of CLASSES."""
+    return "data-centre" if _DATA_CENTRE.search(name) and "GeForce" not in name else "consumer"
+
+
+def least_ms(device: Device, run: Callable[[], object], times: int) -> float:
+    """The shortest of so many runs, after one untimed."""
+    watch = Stopwatch(device)
+    run()
+    for _ in range(times):
+        with watch.frame():
+            run()
+    return watch.device().min
+
+
+def _copy_gbs(device: Device, target: torch.Tensor, source: torch.Tensor, passes: int) -> float:
+    """`passes`: how often each byte passes through the memory that is measured."""
+    copy_ms = least_ms(device, lambda: target.copy_(source, non_blocking=True), COPIES)
+    return passes * source.nbytes / copy_ms / 1e6
+
+
+class Stopwatch:
+    """Times of frames and of the stages in them: stages by the device's clock, frames by the host's too."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._frames: list[list[tuple[str, Any]]] = []
+        self._wall_ms: list[float] = []
+
+    @contextmanager
+    def frame(self) -> Iterator[None]:
+        """One frame, from an idle device until it is idle again."""
+        self._device.synchronize()
+        began_ns = now_ns()
+        self._frames.append([("", self._device.tick())])
+        yield
+        self.mark("")
+        self._device.synchronize()
+        self._wall_ms.append((now_ns() - began_ns) / 1e6)
+
+    def mark(self, stage: str) -> None:
+        """Here the stage ends that began at the mark before."""
+        self._frames[-1].append((stage, self._device.tick()))
+
+    @property
+    def last_ms(self) -> float:
+        """The last frame, by the host's clock."""
+        return self._wall_ms[-1]
+
+    def wall(self) -> Spread:
+        """Frames by the host's clock, waiting for the device included."""
+        return spread(self._wall_ms)
+
+    def device(self) -> Spread:
+        """Frames by the device's clock."""
+        return spread([self._device.passed_ms(ticks[0][1], ticks[-1][1]) for ticks in self._frames])
+
+    def stages(self) -> Mapping[str, Spread]:
+        """Stages by the device's clock, in the order in which they came."""
+        taken: dict[str, list[float]] = {}
+        for ticks in self._frames:
+            for (_, began), (stage, ended) in pairwise(ticks):
+                if stage:
+                    taken.setdefault(stage, []).append(self._device.passed_ms(began, ended))
+        return {stage: spread(samples) for stage, samples in taken.items()}
+
+
+def own_mb() -> float:
+    """What this process holds of the host's memory."""
+    return resident_mb(os.getpid())

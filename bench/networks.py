@@ -1,0 +1,74 @@
+"""The network that a bench times, and engines that run it: trained where weights are there, else seeded."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from bench.delta import quiet
+from bench.device import Device
+from bench.report import BenchError
+from export.onnx import export_onnx
+from model.config import PRESETS
+from model.vretoucher import VRetouchEr
+from model.weights import load_preset, preset_path, untrained_network
+from stream.engine import ENGINES, Engine, WeightsFile
+from stream.engines.onnx_ import OnnxEngine
+from stream.engines.torch_ import TorchEngine
+
+UNTRAINED = "the weights are seeded and not trained: of use for timing, of none for retouching"
+
+
+def check_preset(preset: str) -> None:
+    """Raise BenchError unless there is such a network."""
+    if preset not in PRESETS:
+        raise BenchError(f"there is no preset {preset!r}; choose one of {', '.join(PRESETS)}")
+
+
+def is_trained(preset: str) -> bool:
+    """Whether there are weights of the preset."""
+    return preset_path(preset).is_file()
+
+
+def network_of(preset: str, delta: int | None = None) -> VRetouchEr:
+    """The preset's network, trained where it can be, with a ring of `delta` slots (its own by default)."""
+    network = load_preset(preset) if is_trained(preset) else untrained_network(preset)
+    if delta is None or delta == network.config.delta:
+        return network
+    other = VRetouchEr(replace(network.config, delta=delta)).eval()
+    other.load_state_dict(network.state_dict())
+    return other
+
+
+def engine_named(name: str, device: Device) -> str:
+    """The engine's name, `auto` being the first of the device's own."""
+    suffix = f"-{device.kind}"
+    own = [engine for engine in ENGINES if engine.endswith(suffix)]
+    if name == "auto":
+        return own[0]
+    if name not in own:
+        raise BenchError(
+            f"the engine {name} does not run on the device {device.kind}; choose one of {', '.join(own)}"
+        )
+    return name
+
+
+def loader(
+    name: str, network: VRetouchEr, threads: int, folder: Path, dtype: torch.dtype | None = None
+) -> Callable[[], Engine]:
+    """Loads the engine with this network; what can be made ready beforehand, in `folder`, is. dtype: of a
+    torch engine."""
+    preset = network.config.preset
+    if name.startswith("torch-"):
+        own = copy.deepcopy(network)
+        return lambda: TorchEngine(preset, threads, name.removeprefix("torch-"), dtype, own)
+    if name != "onnx-cpu":
+        raise BenchError(f"the engine {name} cannot be timed with a network of the bench's; choose another")
+    path = folder / f"{preset}{network.config.delta}.onnx"
+    with quiet():
+        export_onnx(copy.deepcopy(network), path)
+    return lambda: OnnxEngine(WeightsFile(path, {}), threads)

@@ -1,0 +1,269 @@
+"""`python -m bench latency --device`: the network and the way from frame to frame on one device, by
+resolution and number of faces, beside what the device reaches at most."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from bench import chart, cuda, precision, report
+from bench.clock import median_ratio, now_ns, spread, take_turns
+from bench.demo_face import enlarged
+from bench.device import Device, device_of, own_mb
+from bench.footage import face_picture, moving_face
+from bench.latency import stepper
+from bench.metrics import Pixels
+from bench.networks import UNTRAINED, check_preset, engine_named, is_trained, loader, network_of
+from bench.operations import least_work, step_operations
+from bench.pipeline import (
+    RESOLUTIONS,
+    UNTIMED_FRAMES,
+    Case,
+    HostPipeline,
+    Pipeline,
+    located_ms,
+    shots_of,
+    size_of,
+    stages_of,
+    time_frames,
+)
+from bench.project import TARGETS, Target, project, roofline_ms
+from bench.report import BenchError
+from bench.rivals import GridSample, MattingTensors
+from bench.swept import Swept, bars, parts, result
+from model.vretoucher import VRetouchEr
+from stream import parity
+from stream.crop import crop_face
+from stream.engine import Engine, default_threads
+from stream.engines.torch_ import UNRECORDED_STEPS, TorchEngine
+from stream.retoucher import Retoucher
+
+STEPS_PER_ROUND = 6
+UNTIMED_STEPS = UNRECORDED_STEPS + 2
+
+
+def measure(options: argparse.Namespace) -> Swept:
+    """Everything that the options ask for."""
+    threads = options.threads or default_threads()
+    device = device_of(options.device, threads)
+    name = engine_named(options.engine, device)
+    _say(f"what {device.name} reaches at most")
+    dtype = torch.float32 if name.startswith("onnx-") else device.dtype
+    swept = Swept(device, device.roof(), options.preset, name, dtype)
+    if not is_trained(options.preset):
+        swept.notes.append(f"Preset {options.preset}: {UNTRAINED}.")
+    network = network_of(options.preset)
+    engines = _engines(swept, network, options, threads)
+    engine = engines[network.config.delta]
+    picture = face_picture(options.input)
+    _measure_steps(swept, network, engines, options.steps)
+    _measure_work(swept, network, engine)
+    _say("the engine's rounding")
+    _measure_precision(swept, engine, network, threads)
+    for resolution in options.resolution:
+        for faces in options.faces:
+            case = Case(resolution, faces)
+            _say(str(case))
+            _measure_frames(swept, engine, network, picture, case, options)
+    swept.roof = swept.roof.best(device.roof())
+    _share_of_roofline(swept, network)
+    if options.project:
+        _project(swept, TARGETS[options.project])
+    swept.figures |= {"device_peak_mb": device.peak_mb(), "rss_mb": own_mb()}
+    return swept
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the bench as asked."""
+    _complete(options)
+    swept = measure(options)
+    shown = parts(swept)
+    print(report.plain_text(shown), file=report.text_stream(options.json))
+    if options.markdown:
+        report.write_markdown(f"python -m bench latency --device {options.device}", shown, options.markdown)
+    if options.chart:
+        chart.save_bars(bars(swept), options.chart)
+    if options.json:
+        report.write_json(result(swept, vars(options)), options.json)
+    return 0
+
+
+def _complete(options: argparse.Namespace) -> None:
+    """Give what was left out its default, and refuse what cannot be."""
+    options.resolution = options.resolution or ["720p", "1080p", "2160p"]
+    options.faces = options.faces or [1, 2, 4]
+    options.delta = options.delta or [1, 6]
+    for resolution in options.resolution:
+        size_of(resolution)
+    if min(*options.faces, *options.delta, options.threads or 1) < 1:
+        raise BenchError("--faces, --delta and --threads must be 1 or more; give larger ones")
+    check_preset(options.preset)
+    if options.model:
+        raise BenchError("--model is timed without --device; leave one of them out")
+
+
+def _engines(
+    swept: Swept, network: VRetouchEr, options: argparse.Namespace, threads: int
+) -> dict[int, Engine]:
+    """An engine for each delta and for the network's own, whose first frame is timed."""
+    engines = {}
+    face = parity.spotted_faces(1)[0]
+    with tempfile.TemporaryDirectory() as made:
+        for delta in sorted({network.config.delta, *options.delta}, reverse=True):
+            _say(f"the engine with delta {delta}")
+            load = loader(swept.engine, network_of(options.preset, delta), threads, Path(made))
+            began_ns = now_ns()
+            engine = engines[delta] = load()
+            loaded_ns = now_ns()
+            engine.step(face, engine.new_state())
+            if delta == network.config.delta:
+                swept.figures["load_ms"] = (loaded_ns - began_ns) / 1e6
+                swept.figures["first_frame_ms"] = (now_ns() - began_ns) / 1e6
+    return engines
+
+
+def steps_of(engine: Engine) -> Callable[[], object]:
+    """Sets the engine's next step going; of a torch engine between the device's own buffers."""
+    faces = parity.spotted_faces()
+    if not isinstance(engine, TorchEngine):
+        return stepper(engine, faces)
+    state = engine.new_state()
+    state.face_u8.copy_(torch.from_numpy(faces[0]))
+
+    def run() -> None:
+        with torch.inference_mode():
+            engine.run(state)
+
+    return run
+
+
+def _waited(run: Callable[[], object], device: Device) -> Callable[[], None]:
+    """`run` to its end."""
+
+    def whole() -> None:
+        run()
+        device.synchronize()
+
+    return whole
+
+
+def _measure_steps(swept: Swept, network: VRetouchEr, engines: dict[int, Engine], steps: int) -> None:
+    """The step alone with each delta, in turns."""
+    _say("the network's step")
+    runs = {f"delta {n}": _waited(steps_of(engine), swept.device) for n, engine in engines.items()}
+    rounds = max(1, steps // STEPS_PER_ROUND)
+    taken = take_turns(runs, rounds, STEPS_PER_ROUND, warm_up=UNTIMED_STEPS)
+    swept.steps = {name: spread(samples) for name, samples in taken.items()}
+    own = swept.steps[f"delta {network.config.delta}"]
+    swept.figures |= {f"step_{key}_ms": getattr(own, key) for key in ("p50", "p95", "p99", "max")}
+    if {"delta 1", "delta 6"} <= set(taken):
+        swept.figures["delta_cost"] = median_ratio(taken["delta 6"], taken["delta 1"], STEPS_PER_ROUND)
+
+
+def _measure_work(swept: Swept, network: VRetouchEr, engine: Engine) -> None:
+    """What a step has to do, and on a GPU what the host sets going for it and whether it waits."""
+    swept.work = step_operations(network, swept.dtype)
+    least = least_work(network, swept.dtype)
+    swept.figures |= {
+        "step_gmac": least.flops / 2e9,
+        "step_operations": float(len(swept.work)),
+        "step_moved_mb": sum(work.bytes for work in swept.work) / 1e6,
+        "step_least_moved_mb": least.bytes / 1e6,
+    }
+    if swept.device.kind == "cuda":
+        run = steps_of(engine)
+        waits = cuda.host_syncs(run)  # of a step that is not yet recorded
+        for _ in range(UNTIMED_STEPS):
+            run()
+        swept.figures["host_syncs"] = float(max(waits, cuda.host_syncs(run)))
+        swept.figures |= cuda.launches(run)
+
+
+def _measure_precision(swept: Swept, engine: Engine, network: VRetouchEr, threads: int) -> None:
+    """The engine beside single precision on the CPU, over the demo's face in motion."""
+    single = TorchEngine(swept.preset, threads, "cpu", torch.float32, copy.deepcopy(network))
+    with Retoucher(engine=engine) as retoucher:
+        shots = shots_of(face_picture(None), RESOLUTIONS["720p"], 1, retoucher, parity.FRAMES)
+    alignments = [shot.located.faces[0].alignment for shot in shots]
+    faces = [crop_face(shot.frame_u8, a) for shot, a in zip(shots, alignments, strict=True)]
+    targets = None
+    try:
+        frames = list(moving_face(enlarged(), UNTIMED_FRAMES + parity.FRAMES, RESOLUTIONS["720p"]))
+        targets = [crop_face(f, a) for f, a in zip(frames[UNTIMED_FRAMES:], alignments, strict=True)]
+    except ImportError as error:
+        swept.notes.append(f"Gain against single precision needs scikit-image ({error}).")
+    found = precision.compare(engine, single, faces, targets)
+    swept.figures |= {"precision_levels": found.levels, "gain_lost_db": found.gain_lost_db}
+
+
+def _measure_frames(
+    swept: Swept,
+    engine: Engine,
+    network: VRetouchEr,
+    picture: Pixels,
+    case: Case,
+    options: argparse.Namespace,
+) -> None:
+    """From frame to frame at a resolution, with so many faces, rivals in turns with ours."""
+    size = size_of(case.resolution)
+    with Retoucher(engine=engine, max_faces=case.faces) as retoucher:
+        shots = shots_of(picture, size, case.faces, retoucher)
+        own = HostPipeline(retoucher, swept.work)
+        pipelines: list[Pipeline] = [own]
+        if not options.no_rivals:
+            pipelines.append(GridSample(network, swept.device, case.faces))
+        if not options.no_rivals and case.faces == options.faces[0]:
+            pipelines.append(MattingTensors(swept.device, size))
+        swept.own = own.name
+        timed = time_frames(pipelines, swept.device, shots, options.frames)
+    swept.located[str(case)] = located_ms(shots)
+    for pipeline in pipelines:
+        times = timed[pipeline.name]
+        swept.frames[pipeline.name, case] = times
+        swept.stages[pipeline.name, case] = stages_of(pipeline, times, shots[0])
+        key, wall = f"{pipeline.key}_{case.key}", times.wall
+        swept.figures |= {f"{key}_p50_ms": wall.p50, f"{key}_p99_ms": wall.p99, f"{key}_fps": 1e3 / wall.p50}
+    if GridSample.name in timed:
+        theirs, ours = (
+            sum(timed[name].stages[stage].p50 for stage in ("crop", "paste"))
+            for name in (GridSample.name, own.name)
+        )
+        swept.figures[f"grid_sample_{case.key}_crop_and_paste_x"] = theirs / ours
+
+
+def _project(swept: Swept, target: Target) -> None:
+    """Every frame on the target, from the highest rates that were seen here."""
+    swept.target = target
+    for (pipeline, case), stages in swept.stages.items():
+        projected = [project(stage, swept.roof, target.roof) for stage in stages]
+        swept.projected[pipeline, case] = projected
+        whole = sum(stage.ms for stage in projected)
+        if pipeline == swept.own:
+            key = f"projected_{case.key}"
+            swept.figures |= {f"{key}_ms": whole, f"{key}_fps": 1e3 / whole}
+
+
+def _share_of_roofline(swept: Swept, network: VRetouchEr) -> None:
+    """The step against the least time in which the device could do it."""
+    roof = swept.roof
+    least_ms = roofline_ms([least_work(network, swept.dtype)], roof)
+    step_ms = swept.figures["step_p50_ms"]
+    assert step_ms is not None
+    swept.figures |= {
+        "matrix_gflops": roof.matrix_gflops,
+        "copy_gbs": roof.copy_gbs,
+        "link_gbs": roof.link_gbs,
+        "roofline_ms": least_ms,
+        "roofline_share": least_ms / step_ms,
+        "roofline_by_operation_ms": roofline_ms(swept.work, roof),
+    }
+
+
+def _say(text: str) -> None:
+    print(f"measuring {text}", file=sys.stderr, flush=True)

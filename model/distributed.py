@@ -1,0 +1,66 @@
+"""Data-parallel training with torchrun: processes that differ only in the clips they see.
+
+Each process works out the gradients of its own clips, and before an optimiser's step the processes take the
+mean of them, so that all make the same step. That is what DistributedDataParallel does; done by hand it also
+fits several losses, each with respect to weights of its own, out of one forward pass.
+"""
+
+import os
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def rank() -> int:
+    """Number of this process, 0 where there is but one; it is the one that writes and prints."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def join(device: str) -> str:
+    """Meet the other processes that torchrun has started, if it has; this process's device.
+
+    On GPUs, one for each process of a machine, by NCCL; on the CPU by gloo.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        return device
+    if device == "cuda":
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    return device
+
+
+def leave() -> None:
+    """Part from the others at the end."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def average_gradients(weights: Iterable[nn.Parameter]) -> None:
+    """Each weight's gradient becomes the mean over the processes, in one message."""
+    if world() == 1:
+        return
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    if not gradients:
+        return
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    mean(flat)
+    at = 0
+    for gradient in gradients:
+        gradient.copy_(flat[at : at + gradient.numel()].view_as(gradient))
+        at += gradient.numel()
+
+
+def mean(values: Tensor) -> Tensor:
+    """`values`, changed in place to the mean over the processes."""
+    if world() > 1:
+        dist.all_reduce(values)
+        values /= world()
+    return values

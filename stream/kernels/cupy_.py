@@ -1,0 +1,104 @@
+"""The kernels on a GPU; here alone stream imports CuPy.
+
+A kernel is compiled when it is first needed on a device, and then kept; CuPy keeps it on disk too.
+Nothing here waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import cupy
+import cupyx
+import numpy as np
+import numpy.typing as npt
+
+from stream.errors import EngineError
+from stream.kernels.launch import OPTIONS, Launch, Variant, source_of
+
+
+class CupyArray:
+    """Memory of CuPy's on a GPU, and what must live as long."""
+
+    def __init__(self, held: Any, *beside: Any) -> None:
+        self.held, self.address = held, int(held.data.ptr)
+        self._beside = beside
+
+
+class CupyBoard:
+    """The current GPU with a CUDA stream of its own; see stream.device.Board.
+
+    Copies go through pinned memory, which CuPy keeps and gives out again.
+
+    Raises:
+        EngineError: CuPy finds no GPU.
+    """
+
+    def __init__(self) -> None:
+        try:
+            # Not one of those that never wait for the default stream, on which torch makes its tensors.
+            self._stream = cupy.cuda.Stream()
+        except Exception as error:
+            raise EngineError(f"CuPy finds no GPU ({error}); choose an engine of the CPU") from error
+        self.stream = int(self._stream.ptr)
+
+    def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> CupyArray:
+        """See stream.device.Board."""
+        with self._stream:
+            return CupyArray(cupy.zeros(shape, dtype))
+
+    def upload(self, rows: npt.NDArray[np.uint8], pitch: int) -> CupyArray:
+        """See stream.device.Board."""
+        pinned = cupyx.empty_pinned((len(rows), pitch), np.uint8)
+        np.copyto(pinned[:, : rows.shape[1]], rows)
+        with self._stream:
+            there = cupy.empty(pinned.shape, np.uint8)
+            there.set(pinned, self._stream)
+        return CupyArray(there, pinned)
+
+    def download(self, array: CupyArray) -> Callable[[], npt.NDArray[np.uint8]]:
+        """See stream.device.Board."""
+        pinned = cupyx.empty_pinned(array.held.shape, np.uint8)
+        array.held.get(self._stream, out=pinned, blocking=False)
+        done = self._stream.record()
+
+        def finish() -> npt.NDArray[np.uint8]:
+            done.synchronize()
+            return np.asarray(pinned)
+
+        return finish
+
+    def run(self, launch: Launch) -> None:
+        """See stream.device.Board."""
+        run(launch, self.stream)
+
+
+class Handle:
+    """A CUDA stream of another library, by its handle."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._handle
+
+
+def run(launch: Launch, stream: int) -> None:
+    """Set the launch going on the current device, on the CUDA stream of this handle (0: the default one)."""
+    kernel = _compiled(launch.variant, cupy.cuda.Device().id)
+    with cupy.cuda.Stream.from_external(Handle(stream)):
+        kernel(launch.grid, launch.block, launch.arguments, shared_mem=launch.shared_bytes)
+
+
+@cache
+def _compiled(variant: Variant, device: int) -> Any:  # noqa: ARG001 - a module belongs to one device
+    options = (*OPTIONS, *(f"-D{define}" for define in variant.defines))
+    try:
+        return cupy.RawModule(code=source_of(variant.kernel), options=options).get_function(variant.kernel)
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise EngineError(
+            f"the kernel {variant.kernel} cannot be compiled on this GPU ({reason}); choose engine onnx-cpu"
+        ) from error

@@ -1,0 +1,85 @@
+"""Unpack videos into folders of frames, for training on pairs: `python -m stream.unpack DATA OUT`.
+
+Every video below DATA becomes a folder of the same name, without ending, at the same place below OUT:
+DATA/train/source/anna.mp4 becomes OUT/train/source/anna/000000.png and so on, upright RGB. A folder that is
+there already is left as it is, so that a run that was stopped can be repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+import cv2
+
+from stream.errors import VretouchError
+from stream.source import VideoSource
+
+VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".ts")
+FASTEST_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+
+
+class UnpackError(VretouchError):
+    """There is nothing to unpack, or two videos would become one folder."""
+
+
+def unpack_all(data: Path, out: Path) -> dict[str, int]:
+    """Unpack every video below `data`; the frames of each, by its name, 0 where it was there already.
+
+    Raises:
+        UnpackError: there are no videos, or two would become one folder.
+        SourceError: a video cannot be read.
+    """
+    if not data.is_dir():
+        raise UnpackError(f"There is no folder {data}; name the one with the videos.")
+    videos = sorted(p for p in data.rglob("*") if p.suffix.lower() in VIDEOS and p.is_file())
+    if not videos:
+        raise UnpackError(f"There are no videos below {data}; their endings are {', '.join(VIDEOS)}.")
+    folders: dict[Path, Path] = {}
+    for video in videos:
+        folder = out / video.relative_to(data).with_suffix("")
+        if folder in folders:
+            raise UnpackError(f"{folders[folder]} and {video} would become one folder; rename one of them.")
+        folders[folder] = video
+    return {
+        str(video.relative_to(data)): 0 if folder.is_dir() else unpack(video, folder)
+        for folder, video in folders.items()
+    }
+
+
+def unpack(video: Path, folder: Path) -> int:
+    """Write the frames of `video` to the new `folder`, whole or not at all; their number."""
+    temporary = folder.with_name(folder.name + ".part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    count = 0
+    with VideoSource(str(video)) as source:
+        for frame in source.frames(None):
+            packed = cv2.imencode(".png", cv2.cvtColor(frame.rgb_u8, cv2.COLOR_RGB2BGR), FASTEST_PNG)[1]
+            (temporary / f"{count:06d}.png").write_bytes(packed.tobytes())
+            count += 1
+    temporary.rename(folder)
+    return count
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m stream.unpack", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    p.add_argument("data", type=Path, help="folder with videos, at any depth")
+    p.add_argument("out", type=Path, help="folder for the frames")
+    options = p.parse_args(argv)
+    try:
+        for name, count in unpack_all(options.data, options.out).items():
+            print(f"{name}: {count} frames" if count else f"{name}: there already", flush=True)
+    except (VretouchError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,134 @@
+"""What a device is: its class, its clock, its rates; and what a step sets going on it."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from typing import Any
+
+import pytest
+
+from bench.report import BenchError
+from tests.conftest import require
+
+torch = require("torch")
+
+from bench import cuda  # noqa: E402
+from bench.device import Cpu, Cuda, Stopwatch, class_of, device_of, least_ms, own_mb  # noqa: E402
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("NVIDIA GeForce RTX 3090", "consumer"),
+        ("NVIDIA GeForce RTX 4070 Laptop GPU", "consumer"),
+        ("NVIDIA RTX A6000", "consumer"),
+        ("Quadro T400 4GB", "consumer"),
+        ("NVIDIA H200", "data-centre"),
+        ("NVIDIA A100-SXM4-80GB", "data-centre"),
+        ("NVIDIA GH200 480GB", "data-centre"),
+        ("NVIDIA L40S", "data-centre"),
+        ("Tesla V100-PCIE-16GB", "data-centre"),
+        ("Tesla T4", "data-centre"),
+    ],
+)
+def test_a_card_is_of_a_class_by_its_name(name: str, group: str) -> None:
+    assert class_of(name) == group
+
+
+class FakeDevice(Cpu):
+    """A device whose clock is a script: a millisecond a tick, waiting counted."""
+
+    def __init__(self) -> None:
+        self.ticks = itertools.count(0, 1_000_000)
+        self.waited = 0
+
+    def tick(self) -> int:
+        return next(self.ticks)
+
+    def synchronize(self) -> None:
+        self.waited += 1
+
+
+def test_stages_are_timed_by_the_device_and_frames_by_the_host_too() -> None:
+    device = FakeDevice()
+    watch = Stopwatch(device)
+    for _ in range(2):
+        with watch.frame():
+            watch.mark("crop")
+            next(device.ticks)
+            watch.mark("step")
+    assert device.waited == 4  # before and after each frame, and nowhere else
+    stages = watch.stages()
+    assert list(stages) == ["crop", "step"]
+    assert (stages["crop"].count, stages["crop"].max, stages["step"].max) == (2, 1.0, 2.0)
+    assert watch.device().p50 == 4.0
+    assert 0.0 < watch.wall().max < 1000.0
+
+
+def test_the_shortest_run_counts_and_the_first_is_not_timed() -> None:
+    device = FakeDevice()
+    spent = iter([9, 3, 2, 4])
+    ran: list[int] = []
+
+    def run() -> None:
+        ran.append(next(spent))
+        for _ in range(ran[-1]):
+            device.tick()
+
+    assert least_ms(device, run, 3) == 3.0  # two ticks within, and the frame's own
+    assert len(ran) == 4
+
+
+def test_a_cpu_has_rates_and_memory() -> None:
+    device = device_of("cpu", 1)
+    roof = device.roof()
+    assert roof.matrix_gflops > 0.1
+    assert 0.05 < roof.copy_gbs < 5000.0
+    assert roof.link_gbs is None
+    assert device.peak_mb() is None
+    assert own_mb() > 50.0
+    assert "1 thread" in device.name
+
+
+def test_a_gpu_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BenchError, match="use --device cpu"):
+        Cuda()
+
+
+def test_launches_are_the_hosts_and_kernels_the_devices() -> None:
+    events = [
+        ("aten::add", "CPU"),
+        ("cudaLaunchKernel", "CPU"),
+        ("cudaMemcpyAsync", "CPU"),
+        ("cudaDeviceSynchronize", "CPU"),
+        ("add_kernel", "CUDA"),
+        ("Memcpy HtoD", "CUDA"),
+    ]
+    assert cuda.counted(events) == {"launches": 2.0, "kernels": 2.0}
+    assert cuda.counted([("cudaGraphLaunch", "CPU")])["launches"] == 1.0
+
+
+def test_waits_are_counted_as_torch_warns_of_them() -> None:
+    modes: list[Any] = []
+
+    def run() -> None:
+        assert modes == ["warn"]
+        for _ in range(2):
+            warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+        warnings.warn("something else", stacklevel=1)
+
+    assert cuda.host_syncs(run, modes.append) == 2
+    assert modes == ["warn", "default"]
+
+
+def test_the_mode_is_taken_back_after_a_failure() -> None:
+    modes: list[Any] = []
+
+    def fail() -> None:
+        raise RuntimeError("no memory")
+
+    with pytest.raises(RuntimeError, match="no memory"):
+        cuda.host_syncs(fail, modes.append)
+    assert modes == ["warn", "default"]

@@ -1,0 +1,146 @@
+"""The paste kernel against stream.composite."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stream.composite import placed, skin_guard
+from stream.crop import FACE_PX, alignment, transform
+from stream.errors import FrameError
+from stream.kernels import launch, twins
+from stream.kernels.launch import Residual
+from tests.stream.fakes import face_at, noise_frame
+from tests.stream.kernels.machines import Machine
+
+OPEN = np.full((FACE_PX, FACE_PX), 255, np.uint8)
+
+
+def noise(seed: int = 0, dtype: str = "float32") -> np.ndarray:
+    """A residual [3, 512, 512] that no two pixels share."""
+    return np.random.default_rng(seed).normal(0, 20, (3, FACE_PX, FACE_PX)).astype(dtype)
+
+
+def paste(
+    machine: Machine,
+    frame: np.ndarray,
+    residual: np.ndarray,
+    guard: np.ndarray,
+    matrix: np.ndarray,
+    amount: float,
+    pixels: bool = False,
+    map_cells: np.ndarray | None = None,
+) -> None:
+    place = placed(guard, matrix, frame.shape)
+    if place is not None:
+        cells = 0 if map_cells is None else machine.address(map_cells)
+        layer = Residual(machine.address(residual), residual.dtype, pixels, cells)
+        machine.run(launch.paste(machine.surface(frame), layer, machine.address(guard), place, amount))
+
+
+def compared(machine: Machine, frame: np.ndarray, matrix: np.ndarray, guard: np.ndarray) -> None:
+    """Retouches the frame with the kernel, and looks at how it differs from the CPU's."""
+    residual, wanted = noise(), frame.copy()
+    twins.paste(wanted, residual, guard, matrix, 0.8)
+    paste(machine, frame, residual, guard, matrix, 0.8)
+    assert machine.apart(frame, wanted) <= 1
+    assert np.mean(frame != wanted) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("scale", "turn"),
+    [(0.02, 0.3), (0.12, 0.0), (0.3, 0.4), (0.5, -0.8), (0.7, 0.8), (0.9, 0.0), (1.4, 0.1), (2.6, 3.0)],
+)
+@pytest.mark.parametrize("shape", [(720, 1280), (719, 1279)], ids=["aligned", "odd"])
+def test_a_face_of_any_size_and_turn_and_no_byte_elsewhere(
+    machine: Machine, scale: float, turn: float, shape: tuple[int, int]
+) -> None:
+    frame = noise_frame(*shape)
+    before, marks = frame.copy(), face_at(640.3, 355.8, scale, turn)
+    matrix = alignment(marks)
+    guard = skin_guard(transform(marks, matrix))
+    compared(machine, frame, matrix, guard)
+    x0, y0, x1, y1 = placed(guard, matrix, shape).box
+    assert (frame != before).any() or scale < 0.05
+    before[y0:y1, x0:x1] = frame[y0:y1, x0:x1]
+    np.testing.assert_array_equal(frame, before)
+
+
+@pytest.mark.parametrize("centre", [(-20.0, 40.0), (640.0, 300.0), (310.0, 370.0), (5.0, 5.0), (9000.0, 0.0)])
+@pytest.mark.parametrize("width", [640, 643])
+def test_a_face_partly_or_wholly_outside(machine: Machine, centre: tuple[float, float], width: int) -> None:
+    marks = face_at(*centre, 0.4, 0.3)
+    matrix = alignment(marks)
+    compared(machine, noise_frame(360, width), matrix, skin_guard(transform(marks, matrix)))
+
+
+def test_what_lies_beside_a_part_of_a_picture_is_left_alone(machine: Machine) -> None:
+    whole = noise_frame(300, 400)
+    before = whole.copy()
+    part = whole[10:290, 7:390]
+    compared(machine, part, np.array([[1.2, 0, 0], [0, 1.2, 0]]), OPEN)
+    before[10:290, 7:390] = part
+    np.testing.assert_array_equal(whole, before)
+
+
+@pytest.mark.parametrize("amount", [0.0, 1e-4])
+def test_no_amount_and_less_than_half_a_level_change_nothing(machine: Machine, amount: float) -> None:
+    frame = noise_frame(300, 400)
+    before = frame.copy()
+    paste(machine, frame, noise(), OPEN, np.eye(2, 3), amount)
+    np.testing.assert_array_equal(frame, before)
+
+
+@pytest.mark.parametrize(
+    ("levels", "added"), [(0.5, 0), (1.5, 2), (2.5, 2), (-1.5, -2), (0.51, 1), (-300, -100)]
+)
+def test_rounding_is_half_to_even_and_saturates(machine: Machine, levels: float, added: int) -> None:
+    frame = np.full((FACE_PX, FACE_PX, 3), 100, np.uint8)
+    paste(machine, frame, np.full((3, FACE_PX, FACE_PX), levels, np.float32), OPEN, np.eye(2, 3), 1.0)
+    assert np.unique(frame).tolist() == [100 + added]
+
+
+def test_what_is_no_number_changes_nothing(machine: Machine) -> None:
+    frame = noise_frame(FACE_PX, FACE_PX)
+    before = frame.copy()
+    paste(machine, frame, np.full((3, FACE_PX, FACE_PX), np.nan, np.float32), OPEN, np.eye(2, 3), 1.0)
+    np.testing.assert_array_equal(frame, before)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("layout", ["planes", "pixels", "cells"])
+@pytest.mark.parametrize("scale", [0.3, 0.8])
+def test_every_type_and_layout(machine: Machine, dtype: str, layout: str, scale: float) -> None:
+    marks = face_at(300, 260, scale, 0.2)
+    matrix = alignment(marks)
+    guard = skin_guard(transform(marks, matrix))
+    frame, wanted = noise_frame(500, 600), noise_frame(500, 600)
+    half = FACE_PX // 2
+    cells = noise(dtype=dtype).reshape(12, half, half)
+    shown = np.random.default_rng(1).random((4, half, half)).astype(dtype)
+    residual = twins.residual_of(cells, shown) if layout == "cells" else noise(dtype=dtype)
+    twins.paste(wanted, residual, guard, matrix, 1.0)
+    if layout == "cells":
+        paste(machine, frame, cells, guard, matrix, 1.0, map_cells=shown)
+    elif layout == "pixels":
+        paste(
+            machine, frame, np.ascontiguousarray(residual.transpose(1, 2, 0)), guard, matrix, 1.0, pixels=True
+        )
+    else:
+        paste(machine, frame, residual, guard, matrix, 1.0)
+    assert machine.apart(frame, wanted) <= 1
+    assert np.mean(frame != wanted) < 1e-3
+
+
+def test_a_frame_that_is_not_rgb_is_refused() -> None:
+    nv12 = launch.Surface("nv12", 64, 64, (0, 0), (64, 64))
+    place = placed(OPEN, np.eye(2, 3), (64, 64))
+    with pytest.raises(FrameError, match="rgb24 frame can be retouched"):
+        launch.paste(nv12, Residual(0), 0, place, 1.0)
+
+
+def test_the_guard_of_a_face_on_the_pictures_very_border(machine: Machine) -> None:
+    guard = np.zeros_like(OPEN)
+    guard[-3:, -3:] = 255
+    for scale in (1.0, 40.0):
+        compared(machine, noise_frame(600, 600), np.array([[scale, 0, 0], [0, scale, 0]]), guard)
