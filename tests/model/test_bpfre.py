@@ -22,7 +22,7 @@ from model.bpfre_training import (  # noqa: E402
     discriminator_loss,
     synthesis_loss,
 )
-from model.pairs import Pairs  # noqa: E402
+from model.earlier import Pairs  # noqa: E402
 from model.perceptual import Perceptual  # noqa: E402
 from tests.model.pictures import spotted  # noqa: E402
 
@@ -257,3 +257,10 @@ def test_a_resumed_training_goes_on_as_one_that_never_stopped() -> None:
     resumed.load_state_dict(saved)
     for _ in range(2):
         assert whole.step(pairs) == resumed.step(pairs)
+
+
+def test_without_vggs_weights_pixels_alone_are_consistent() -> None:
+    made, (raw, target) = BPFReTraining(TINY, None), spotted(2)
+    out = copy.deepcopy(made.network)(raw)
+    wanted = (out.refined - target).abs().mean().item()
+    assert made.step(Pairs(raw, target))["refined"] == pytest.approx(wanted)
