@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,12 @@ import numpy.typing as npt
 from stream.errors import EngineError, OptionError, WeightsError
 
 PRESETS = ("live", "studio", "paper")
-ENGINES = ("auto", "onnx-cpu", "torch-cpu", "torch-cuda")
+ENGINES = ("auto", "onnx-cpu", "torch-cpu", "torch-cuda", "onnx-cuda", "onnx-tensorrt")
+GPU_ENGINES = ("torch-cuda", "onnx-cuda", "onnx-tensorrt")
 # What came before, in torch and with weights of the user's own.
 EARLIER_SYSTEMS = ("autoretouch", "bpfre")
-# Those that `auto` looks at where there is a GPU.
-GPU_ENGINES = ("torch-cuda",)
+# Those that `auto` looks at where there is a GPU; TensorRT builds for minutes when it is first used.
+AUTO_ENGINES = ("torch-cuda", "onnx-cuda")
 MAX_DEFAULT_THREADS = 4
 MAX_THREADS = 256
 
@@ -47,6 +48,23 @@ class Seen(NamedTuple):
     kept: npt.NDArray[np.float32] | None = None
 
 
+class Buffers(NamedTuple):
+    """Addresses of one face's buffers on a GPU, as long as its state lives.
+
+    face: of uint8 [512, 512, 3], or float32 [3, 512, 512] in [0, 1] where face_planes says so. residual: of
+    [3, 512, 512] in 8-bit levels; or, where map_cells is not 0, of the network's residual_cells
+    [12, 256, 256], and map_cells of [4, 256, 256] (see export.contract). kept: of [2, 128, 128]. dtype: of
+    residual, map_cells and kept, float16 or float32.
+    """
+
+    face: int
+    residual: int
+    kept: int
+    dtype: str
+    map_cells: int = 0
+    face_planes: bool = False
+
+
 class Engine(Protocol):
     """One loaded network. Streams share it without a lock: all memory is in the state."""
 
@@ -63,6 +81,19 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class DeviceEngine(Engine, Protocol):
+    """An engine that also steps between buffers on a GPU."""
+
+    def buffers(self, state: EngineState) -> Buffers:
+        """Where the state's step finds the face and leaves what it makes of it."""
+        ...
+
+    def begin(self, state: EngineState, stream: int) -> None:
+        """One causal step, set going on a CUDA stream by its handle and not waited for."""
+        ...
+
+
 @dataclass(frozen=True)
 class WeightsFile:
     """An ONNX file whose hash was checked. card: the JSON beside it."""
@@ -74,7 +105,7 @@ class WeightsFile:
 def load_engine(name: str = "auto", preset: str = "live", threads: int | None = None) -> Engine:
     """The engine `name` (one of ENGINES) with the weights of `preset` (one of PRESETS).
 
-    auto: onnx-cpu, or where there is a GPU the fastest of GPU_ENGINES that computes the same (see
+    auto: onnx-cpu, or where there is a GPU the fastest of AUTO_ENGINES that computes the same (see
     stream.auto); it is logged which and why, and which had to be left out. One of GPU_ENGINES by its name is
     checked too, and refused where it computes something else. threads: cores used by one step; by default all
     physical ones up to four.
@@ -113,6 +144,8 @@ def _load(name: str, preset: str, threads: int) -> Engine:
         from stream.engines.onnx_ import OnnxEngine
 
         return OnnxEngine(find_weights(preset), threads)
+    if name in ("onnx-cuda", "onnx-tensorrt"):
+        return _load_onnx_gpu(name, preset)
     _needs_torch(f"the engine {name}", "choose onnx-cpu")
     from stream.engines.torch_ import TorchEngine
 
@@ -127,13 +160,25 @@ def _needs_torch(what: str, otherwise: str) -> None:
         )
 
 
+def _load_onnx_gpu(name: str, preset: str) -> Engine:
+    if importlib.util.find_spec("cupy") is None:
+        raise EngineError(
+            f"the engine {name} needs CuPy, which is not installed; "
+            "install it with `pip install vretouch[gpu]` or choose onnx-cpu"
+        )
+    from stream.engines.onnx_gpu import OnnxGpuEngine
+    from stream.kernels.cupy_ import CupyBoard
+
+    return OnnxGpuEngine(name, find_weights(preset), CupyBoard())
+
+
 def _fastest(preset: str, threads: int) -> Engine:
     from stream.auto import Candidate, fastest
 
-    candidates = [Candidate(name, partial(_load, name, preset, threads)) for name in GPU_ENGINES]
+    candidates = [Candidate(name, partial(_load, name, preset, threads)) for name in AUTO_ENGINES]
     choice = fastest(_load("onnx-cpu", preset, threads), candidates)
-    for line in choice.left_out:
-        _LOG.warning(line)
+    if choice.left_out:
+        _LOG.warning("; ".join(choice.left_out))
     _LOG.info(choice.said)
     return choice.engine
 

@@ -40,7 +40,7 @@ _NUMBERS = (int, float, np.integer, np.floating, Fraction)
 
 
 @dataclass
-class _Memory:
+class Memory:
     """A followed face's engine state, the epoch of the track it belongs to, what the network last made of it,
     and for how many frames that has been carried on."""
 
@@ -50,7 +50,7 @@ class _Memory:
     waited: int = 0
 
 
-_Known = tuple[LocatedFace, _Memory]
+_Known = tuple[LocatedFace, Memory]
 
 
 class _Looked(NamedTuple):
@@ -139,7 +139,7 @@ class Retoucher:
         work."""
         self._aside.collect(wait=True)
         self._tracker.restart()
-        self._memories: dict[int, _Memory] = {}
+        self._memories: dict[int, Memory] = {}
         self._pts_s: float | None = None
         self._scene = Scene()
         self._fresh = True
@@ -166,8 +166,8 @@ class Retoucher:
         optical flow, which holds for a few frames.
         """
         self._check_open()
-        stages = _Stopwatch()
-        frame = np.ascontiguousarray(_checked(frame_rgb_u8))
+        stages = Stopwatch()
+        frame = np.ascontiguousarray(checked_frame(frame_rgb_u8))
         dt_s = self._advance(frame, pts_s)
         restarted, self._fresh = self._fresh, False
         with stages.running("locate"):
@@ -176,7 +176,7 @@ class Retoucher:
             for track in tracks:
                 track.align()
         with stages.running("crop"):
-            faces = tuple(_located(track, frame) for track in tracks)
+            faces = tuple(_located(track, self._face_of(frame, track.alignment)) for track in tracks)
         return Located(faces, stages.ms(), restarted, self._tracker.looked, self._tracker.hidden)
 
     @property
@@ -194,7 +194,7 @@ class Retoucher:
         by the next call.
         """
         self._check_open()
-        stages = _Stopwatch(located.stage_ms)
+        stages = Stopwatch(located.stage_ms)
         hidden = {known: self._memories[known] for known in located.hidden & self._memories.keys()}
         self._memories = {face.id: self._memory_of(face) for face in located.faces} | hidden
         with stages.running("step"):
@@ -229,18 +229,22 @@ class Retoucher:
         began_ns = time.perf_counter_ns()
         for face, memory in chosen:
             memory.waited = 0
-            seen = Seen(*self.engine.step(face.face_u8, memory.state))
-            memory.seen = seen._replace(kept=_steadied(memory.seen, seen.kept))
+            memory.seen = self._see(face, memory)
         passed_ms = (time.perf_counter_ns() - began_ns) / 1e6
         return _Looked(len(chosen), passed_ms / len(chosen) if chosen else math.nan)
+
+    def _see(self, face: LocatedFace, memory: Memory) -> Seen:
+        """One step of the network on one face."""
+        seen = Seen(*self.engine.step(face.face_u8, memory.state))
+        return seen._replace(kept=_steadied(memory.seen, seen.kept))
 
     def composite(self, frame_rgb_u8: npt.NDArray[np.uint8], stepped: Stepped) -> npt.NDArray[np.uint8]:
         """The last part of `process`: the retouched frame, a new array, for the frame's own `stepped`. Sets
         `last`."""
         self._check_open()
-        stages = _Stopwatch(stepped.stage_ms)
+        stages = Stopwatch(stepped.stage_ms)
         with stages.running("composite"):
-            retouched = np.array(_checked(frame_rgb_u8), order="C")
+            retouched = np.array(checked_frame(frame_rgb_u8), order="C")
             faces = [self._composite(retouched, face) for face in stepped.faces]
         self.last = FrameResult(
             faces, stages.ms(), stepped.restarted, stepped.found, stepped.stepped, stepped.step_ms
@@ -275,10 +279,16 @@ class Retoucher:
             traits=kept,
         )
 
-    def _memory_of(self, face: LocatedFace) -> _Memory:
+    def _face_of(
+        self, frame: npt.NDArray[np.uint8], to_face: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.uint8]:
+        """The aligned face, for LocatedFace."""
+        return crop_face(frame, to_face)
+
+    def _memory_of(self, face: LocatedFace) -> Memory:
         memory = self._memories.get(face.id)
         if memory is None or memory.epoch != face.epoch:
-            return _Memory(face.epoch, self.engine.new_state())
+            return Memory(face.epoch, self.engine.new_state())
         return memory
 
     def _advance(self, frame: npt.NDArray[np.uint8], pts_s: float | None) -> float:
@@ -319,7 +329,7 @@ class Retoucher:
         self.close()
 
 
-def _located(track: Track, frame: npt.NDArray[np.uint8]) -> LocatedFace:
+def _located(track: Track, face_u8: npt.NDArray[np.uint8]) -> LocatedFace:
     """The track as it is now, for it moves on with the next frame."""
     return LocatedFace(
         id=track.id,
@@ -329,7 +339,7 @@ def _located(track: Track, frame: npt.NDArray[np.uint8]) -> LocatedFace:
         landmarks_px=track.landmarks_px,
         alignment=track.alignment,
         face_landmarks_px=track.face_landmarks_px,
-        face_u8=crop_face(frame, track.alignment),
+        face_u8=face_u8,
     )
 
 
@@ -340,7 +350,7 @@ def _steadied(before: Seen | None, kept: npt.NDArray[np.float32] | None) -> npt.
     return np.asarray(before.kept + np.float32(KEPT_NEW) * (kept - before.kept), np.float32)
 
 
-class _Stopwatch:
+class Stopwatch:
     """Adds up the time of each of STAGES over the faces of one frame, and all that passes: `total`."""
 
     def __init__(self, before_ms: dict[str, float] | None = None) -> None:
@@ -370,7 +380,7 @@ def _checked_engine(engine: Engine) -> Engine:
     return engine
 
 
-def _checked(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def checked_frame(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """The frame, after checking its type and shape."""
     wanted = "give uint8 [height, width, 3] in RGB order"
     if not isinstance(frame, np.ndarray):

@@ -21,7 +21,7 @@ import onnxruntime as ort
 
 from stream.crop import FACE_PX
 from stream.engine import Seen, WeightsFile
-from stream.errors import WeightsError
+from stream.errors import EngineError, WeightsError
 
 METADATA_KEY = "vretouch"
 CONTRACT_VERSION = 5
@@ -149,7 +149,7 @@ class OnnxEngine:
         self.preset = self._contract.preset
         self.threads = threads
         self._second = ThreadPoolExecutor(1, "vretouch-step") if threads > 1 else None
-        _check_names(self._session, self._contract, str(weights.path))
+        check_names(self._session, self._contract, str(weights.path))
 
     def new_state(self) -> OnnxState:
         """The memory of a face not yet seen."""
@@ -208,17 +208,58 @@ def lay_out(cells: Array, times: Array | None, planes: Array) -> None:
 
 
 def _session(weights: WeightsFile, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
+    options = _options()
     options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
     # Waking a sleeping thread for each node of the graph costs 3 ms a step, but threads that spin for long,
     # or between steps, take the encoder's core. 200 us of spinning keeps the gain and avoids the loss.
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    return opened(weights, options, ["CPUExecutionProvider"])
+
+
+def gpu_session(weights: WeightsFile, provider: str, options: dict[str, str]) -> ort.InferenceSession:
+    """A session on the provider, CUDAExecutionProvider or another of a GPU.
+
+    Raises:
+        EngineError: this ONNX Runtime has no such provider, or it does not work here.
+    """
+    short = provider.removesuffix("ExecutionProvider")
+    if provider not in providers():
+        raise EngineError(
+            f"the installed ONNX Runtime does not know {short}; "
+            "install `vretouch[gpu]` in place of onnxruntime, or choose another engine"
+        )
+    session = opened(weights, _options(), [(provider, options), "CPUExecutionProvider"])
+    if provider not in session.get_providers():
+        raise EngineError(
+            f"ONNX Runtime could not start {short}; `vretouch doctor` and its own log say which of CUDA, "
+            "cuDNN and TensorRT it lacks"
+        )
+    return session
+
+
+def run_options(graph_id: int) -> ort.RunOptions:
+    """Of a run that is set going and not waited for. graph_id: of the CUDA graph for these very buffers."""
+    options = ort.RunOptions()
+    options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+    options.add_run_config_entry("gpu_graph_id", str(graph_id))
+    return options
+
+
+def _options() -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return options
+
+
+def opened(
+    weights: WeightsFile, options: ort.SessionOptions, chosen: list[str | tuple[str, dict[str, str]]]
+) -> ort.InferenceSession:
+    """The session, or WeightsError."""
     try:
-        return ort.InferenceSession(str(weights.path), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(weights.path), options, providers=chosen)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(
@@ -227,7 +268,7 @@ def _session(weights: WeightsFile, threads: int) -> ort.InferenceSession:
         ) from error
 
 
-def _check_names(session: ort.InferenceSession, contract: Contract, source: str) -> None:
+def check_names(session: ort.InferenceSession, contract: Contract, source: str) -> None:
     """The graph must have what the contract names, in the contract's sizes."""
     wanted: dict[str, tuple[int, ...]] = {"face": (1, 3, FACE_PX, FACE_PX), **OUTPUTS}
     for spec in contract.states:

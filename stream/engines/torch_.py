@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from typing import Any
 
@@ -15,7 +16,7 @@ from model.state import State
 from model.vretoucher import VRetouchEr
 from model.weights import load_preset
 from stream.crop import FACE_PX
-from stream.engine import Seen
+from stream.engine import Buffers, Seen
 from stream.errors import EngineError, WeightsError
 
 LEVELS = 255.0
@@ -108,6 +109,22 @@ class TorchEngine:
             residual, seen, kept = residual.clone(), seen.clone(), kept.clone()
         return Seen(residual.permute(1, 2, 0).numpy(), seen.numpy(), kept.numpy())
 
+    def buffers(self, state: TorchState) -> Buffers:
+        """See stream.engine.DeviceEngine."""
+        face, residual, kept = (t.data_ptr() for t in (state.face_u8, state.residual, state.kept))
+        return Buffers(face, residual, kept, str(self.dtype).removeprefix("torch."))
+
+    def begin(self, state: TorchState, stream: int) -> None:
+        """See stream.engine.DeviceEngine."""
+        with torch.inference_mode(), self._turn, self._on(stream):
+            self.run(state)
+
+    def _on(self, stream: int) -> AbstractContextManager[object]:
+        if self.device.type == "cpu":
+            return nullcontext()
+        other = torch.cuda.ExternalStream(stream)  # type: ignore[no-untyped-call]
+        return torch.cuda.stream(other)
+
     def run(self, state: TorchState) -> None:
         """The step between the state's own buffers; on a GPU only set going, not waited for. One thread at a
         time, in inference mode."""
@@ -124,7 +141,8 @@ class TorchEngine:
         """The step as a CUDA graph: recorded, not yet done."""
         torch.cuda.synchronize(self.device)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Another thread may allocate meanwhile: only this one's calls belong to the recording.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._compute(state)
         return graph
 

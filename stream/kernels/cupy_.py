@@ -6,13 +6,80 @@ Nothing here waits for the device.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import cupy
+import cupyx
+import numpy as np
+import numpy.typing as npt
 
 from stream.errors import EngineError
+from stream.kernels.board import DeviceArray
 from stream.kernels.launch import OPTIONS, Launch, Variant, source_of
+
+
+class CupyArray:
+    """Memory of CuPy's on a GPU, and what must live as long."""
+
+    def __init__(self, held: Any, *beside: Any) -> None:
+        self.held, self.address = held, int(held.data.ptr)
+        self._beside = beside
+
+
+class CupyBoard:
+    """The current GPU with a CUDA stream of its own; see stream.kernels.board.Board.
+
+    Copies go through pinned memory, which CuPy keeps and gives out again.
+
+    Raises:
+        EngineError: CuPy finds no GPU.
+    """
+
+    def __init__(self) -> None:
+        try:
+            # Not one of those that never wait for the default stream, on which torch makes its tensors.
+            self._stream = cupy.cuda.Stream()
+        except Exception as error:
+            raise EngineError(f"CuPy finds no GPU ({error}); choose an engine of the CPU") from error
+        self.stream = int(self._stream.ptr)
+
+    def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> CupyArray:
+        """See stream.kernels.board.Board."""
+        with self._stream:
+            return CupyArray(cupy.zeros(shape, dtype))
+
+    def upload(self, rows: npt.NDArray[np.uint8], pitch: int) -> CupyArray:
+        """See stream.kernels.board.Board."""
+        pinned = cupyx.empty_pinned((len(rows), pitch), np.uint8)
+        np.copyto(pinned[:, : rows.shape[1]], rows)
+        with self._stream:
+            there = cupy.empty(pinned.shape, np.uint8)
+            there.set(pinned, self._stream)
+        return CupyArray(there, pinned)
+
+    def download(self, array: DeviceArray) -> Callable[[], npt.NDArray[Any]]:
+        """See stream.kernels.board.Board."""
+        assert isinstance(array, CupyArray)
+        pinned = cupyx.empty_pinned(array.held.shape, array.held.dtype)
+        array.held.get(self._stream, out=pinned, blocking=False)
+        done = self._stream.record()
+
+        def finish() -> npt.NDArray[Any]:
+            done.synchronize()
+            return np.asarray(pinned)
+
+        return finish
+
+    def copy(self, to: int, to_pitch: int, source: int, width: int, rows: int) -> None:
+        """See stream.kernels.board.Board."""
+        kind = cupy.cuda.runtime.memcpyDeviceToDevice
+        cupy.cuda.runtime.memcpy2DAsync(to, to_pitch, source, width, width, rows, kind, self.stream)
+
+    def run(self, launch: Launch) -> None:
+        """See stream.kernels.board.Board."""
+        run(launch, self.stream)
 
 
 class Handle:

@@ -6,7 +6,7 @@ Nothing here touches a GPU. Buffers are given by their addresses on the device.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -20,13 +20,14 @@ from stream.crop import FACE_PX, invert, part_read, scale_of
 from stream.errors import FrameError, OptionError
 from stream.frame import ColourTags
 from stream.planes import yuv_to_rgb
+from stream.traits import SPOTS, SURE
 
 # As FFmpeg names them, in the order of FORMAT in crop.cu.
 PIX_FMTS = ("rgb24", "nv12", "yuv420p")
 # With more, what lies under a tile would not fit into a multiprocessor's shared memory.
 MAX_SIDE_PX = 8192
 UNTAGGED = ColourTags()
-KERNELS = ("crop", "warp", "paste")
+KERNELS = ("crop", "warp", "guard", "paste")
 # Of NVRTC. No use of a fused multiply-add changes what is rounded by more than a level in some thousand.
 OPTIONS = ("-std=c++17",)
 _C_TYPES = {"uint8": "byte", "float16": "half_t", "float32": "float"}
@@ -153,6 +154,43 @@ def warp(
         (_WARP_THREADS, 1, 1),
         0,
         (*_addresses(image, flow, out), *_ints(channels, height, width)),
+    )
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Moles and freckles on the device, as one face's network sees them.
+
+    newest: address of [2, 128, 128] in [0, 1], of dtype float16 or float32. before, after: addresses of
+    float32 [2, 128, 128], the average so far, and that with `weight` of the newest.
+    """
+
+    newest: int
+    before: int
+    after: int
+    weight: float
+    dtype: Dtype = np.float32
+
+
+def guard(skin: int, kept: Kept, keep: Collection[str], out: int) -> Launch:
+    """Lower the guard where something is to be kept; see stream.traits.
+
+    skin, out: addresses of uint8 [512, 512]. keep: moles, freckles or both.
+    """
+    sure = [SURE[trait] for trait in SPOTS]
+    ramps = [
+        (low, 1.0 / (high - low) if t in keep else 0.0) for t, (low, high) in zip(SPOTS, sure, strict=True)
+    ]
+    return Launch(
+        Variant("guard", (f"REAL={_c_type(kept.dtype, 'uint8')}",)),
+        (FACE_PX * FACE_PX // _WARP_THREADS, 1, 1),
+        (_WARP_THREADS, 1, 1),
+        0,
+        (
+            *_addresses(skin, kept.newest, kept.before, kept.after),
+            *_floats(kept.weight, *ramps[0], *ramps[1]),
+            *_addresses(out),
+        ),
     )
 
 

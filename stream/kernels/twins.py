@@ -5,13 +5,14 @@ Of an RGB frame crop and paste are what every CPU run does, `stream.crop` and `s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from stream import traits
 from stream.composite import Box, Guard, add_residual
 from stream.crop import FACE_PX, crop_face, part_read, scale_of
 from stream.frame import ColourTags
@@ -81,6 +82,13 @@ def warp(image: Floats, flow: Floats) -> Floats:
     upper = read(top, left) * (1 - fx) + read(top, right) * fx
     lower = read(bottom, left) * (1 - fx) + read(bottom, right) * fx
     return np.asarray(upper * (1 - fy) + lower * fy).astype(image.dtype)
+
+
+def guard(skin: Guard, kept: Floats, keep: Collection[str]) -> Guard:
+    """The guard uint8 [512, 512] of skin, lowered where kept [2, 128, 128] shows what is in keep."""
+    face = np.zeros((FACE_PX, FACE_PX, 3), np.uint8)
+    shares = traits.shares_of(kept.astype(np.float32), face, frozenset(keep), skin)
+    return traits.spared(skin, shares)
 
 
 def paste(

@@ -23,7 +23,7 @@ from model.autoretouch import (  # noqa: E402
     AutoRetouchTraining,
     AutoRetouchWeights,
 )
-from model.pairs import Pairs  # noqa: E402
+from model.earlier import Pairs  # noqa: E402
 from model.perceptual import Perceptual  # noqa: E402
 from tests.model.pictures import spotted  # noqa: E402
 
@@ -174,3 +174,9 @@ def test_pictures_larger_than_a_window_are_cut_to_one() -> None:
     made.network.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape)))
     made.step(Pairs(torch.rand(1, 3, 160, 152), torch.rand(1, 3, 160, 152)))
     assert seen == [(1, 3, 150, 150)]
+
+
+def test_without_vggs_weights_the_rest_of_the_loss_teaches() -> None:
+    made = AutoRetouchTraining(TINY, None)
+    terms = made.step(Pairs(*spotted(2)))
+    assert terms["perceptual"] == 0.0 and terms["mse"] > 0.0

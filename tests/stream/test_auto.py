@@ -160,7 +160,7 @@ def test_the_shipped_weights_see_work_in_these_faces_and_torch_equals_onnx() -> 
 @pytest.fixture
 def with_gpu(monkeypatch: pytest.MonkeyPatch) -> dict[str, Engine]:
     """A machine with a GPU on which engines are the ones given."""
-    engines: dict[str, Engine] = {"onnx-cpu": Slow(), "torch-cuda": Plain()}
+    engines: dict[str, Engine] = {"onnx-cpu": Slow(), "torch-cuda": Plain(), "onnx-cuda": Slow()}
     monkeypatch.setattr(engine_module, "has_gpu", lambda: True)
     monkeypatch.setattr(engine_module, "_load", lambda name, preset, threads: engines[name])
     return engines
@@ -178,6 +178,16 @@ def test_auto_tells_what_it_chose_and_what_it_left_out(
         ("WARNING", "engine torch-cuda is left out"),
         ("INFO", "engine slow"),
     ]
+
+
+def test_all_that_was_left_out_is_told_in_one_line(
+    with_gpu: dict[str, Engine], caplog: pytest.LogCaptureFixture
+) -> None:
+    with_gpu |= {"torch-cuda": Drifting(), "onnx-cuda": Drifting()}
+    assert load_engine("auto") is with_gpu["onnx-cpu"]
+    (warning,) = (record.message for record in caplog.records if record.levelname == "WARNING")
+    assert "engine torch-cuda is left out: " in warning
+    assert "; engine onnx-cuda is left out: " in warning
 
 
 def test_an_engine_asked_for_by_name_is_refused_where_it_is_wrong(with_gpu: dict[str, Engine]) -> None:

@@ -24,6 +24,7 @@ def variants() -> list[Variant]:
     return [
         *(Variant("crop", (f"FORMAT={f}", f"OUT={out}", f"PIXELS={p}")) for f, out, p in crops),
         *(Variant("warp", (f"REAL={real}", f"FLOW={flow}", f"VECTOR={v}")) for real, flow, v in warps),
+        *(Variant("guard", (f"REAL={real}",)) for real in REALS),
         *(Variant("paste", (f"REAL={real}", f"CELLS={cells}")) for real, cells in product(REALS, (0, 1))),
     ]
 

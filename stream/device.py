@@ -1,0 +1,236 @@
+"""Retouching with the frame on a GPU: it goes there once, and comes back once, retouched.
+
+What is done there is set going on one CUDA stream and waited for only at the end, so a frame's faces are
+found on the CPU while the GPU is at the frame before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stream import broad, keep
+from stream.composite import Box, placed, skin_guard
+from stream.crop import FACE_PX
+from stream.engine import Buffers, DeviceEngine, Engine, EngineState, Seen
+from stream.errors import EngineError
+from stream.face import FaceFinder
+from stream.kernels import launch
+from stream.kernels.board import Board, DeviceArray
+from stream.kernels.launch import MAX_SIDE_PX, Kept, Residual, Surface
+from stream.results import FaceResult, FrameResult, Located, LocatedFace, Stepped, SteppedFace
+from stream.retoucher import KEPT_NEW, Memory, Retoucher, Stopwatch, checked_frame
+from stream.traits import SPOTS
+
+PITCH_BYTES = 16
+# What the network makes of a face stays on the GPU.
+_UNSEEN = Seen(
+    np.broadcast_to(np.float32(np.nan), (FACE_PX, FACE_PX, 3)),
+    np.broadcast_to(np.float32(np.nan), (FACE_PX, FACE_PX)),
+)
+_UNCROPPED = np.zeros((0, 0, 3), np.uint8)
+
+
+@dataclass
+class Held:
+    """A frame on the GPU. arrays: what must live until it is back; finish: waits for it."""
+
+    surface: Surface
+    pixels: DeviceArray
+    arrays: list[DeviceArray] = field(default_factory=list)
+    finish: Callable[[], npt.NDArray[Any]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocatedOnDevice(Located):
+    """The faces of a frame that is on its way to the GPU."""
+
+    held: Held
+
+
+@dataclass(frozen=True, kw_only=True)
+class SteppedOnDevice(Stepped):
+    """A frame that is on its way back. boxes: what each face may change."""
+
+    held: Held
+    boxes: tuple[Box | None, ...]
+
+
+@dataclass
+class _Known:
+    """A followed face's buffers. kept: what is kept of it, averaged, and room for the next; weight: how much
+    of the newest is still to go into that."""
+
+    state: EngineState
+    buffers: Buffers
+    kept: list[DeviceArray]
+    weight: float = 1.0
+
+
+class DeviceRetoucher(Retoucher):
+    """A Retoucher whose frames are cropped, retouched and composited on a GPU.
+
+    Options as there. engine: a stream.engine.DeviceEngine. board: the GPU, by default the engine's own, or a
+    new one. `last` has no maps and residuals, which stay on the GPU: they are nan there; and no traits.
+    Frames for which `also`, or `keep` with lines or texture, ask for more than the kernels do, and those
+    larger than they take, go through the host instead (what is kept of a face is then averaged anew).
+    Frames that `composite` gives lie in pinned memory: copy those that are to be kept for long.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        board: Board | None = None,
+        strength: float = 1.0,
+        max_faces: int = 1,
+        *,
+        also: Collection[str] = broad.ALL,
+        keep: Collection[str] = keep.DEFAULT,
+        finder: FaceFinder | None = None,
+    ) -> None:
+        if not isinstance(engine, DeviceEngine):
+            name = getattr(engine, "name", type(engine).__name__)
+            raise EngineError(
+                f"the engine {name} does not step on a GPU; choose one that does, as torch-cuda"
+            )
+        self._board = board_of(engine) if board is None else board
+        self._device_engine = engine
+        self._known: dict[int, _Known] = {}
+        self._cropping = True
+        self._held: Held | None = None
+        super().__init__(engine.preset, engine, strength, max_faces, also=also, keep=keep, finder=finder)
+
+    def locate(
+        self, frame_rgb_u8: npt.NDArray[np.uint8], pts_s: float | None = None, *, find: bool = True
+    ) -> Located:
+        """See Retoucher.locate; the frame is on its way to the GPU meanwhile."""
+        frame = checked_frame(frame_rgb_u8)
+        self._cropping = not self._fits(frame)
+        held = None if self._cropping else self._upload(frame)
+        located = super().locate(frame, pts_s, find=find)
+        return located if held is None else LocatedOnDevice(**vars(located), held=held)
+
+    def step(self, located: Located, *, at_most: int | None = None, wait: bool = True) -> Stepped:
+        """See Retoucher.step; set going, and never waited for."""
+        if not isinstance(located, LocatedOnDevice):
+            return super().step(located, at_most=at_most, wait=wait)
+        self._held = located.held
+        stepped = super().step(located, at_most=at_most)
+        self._held = None
+        with (stages := Stopwatch(stepped.stage_ms)).running("composite"):
+            boxes = tuple(self._paste(located.held, face.located) for face in stepped.faces)
+            located.held.finish = self._board.download(located.held.pixels)
+        self._known = {number: known for number, known in self._known.items() if number in self._memories}
+        return SteppedOnDevice(**vars(stepped) | {"stage_ms": stages.ms()}, held=located.held, boxes=boxes)
+
+    def composite(self, frame_rgb_u8: npt.NDArray[np.uint8], stepped: Stepped) -> npt.NDArray[np.uint8]:
+        """See Retoucher.composite; waits until the frame is back."""
+        if not isinstance(stepped, SteppedOnDevice):
+            return super().composite(frame_rgb_u8, stepped)
+        self._check_open()
+        assert stepped.held.finish is not None
+        stages = Stopwatch(stepped.stage_ms)
+        with stages.running("composite"):
+            rows = stepped.held.finish()
+            shape = checked_frame(frame_rgb_u8).shape
+            retouched = np.ascontiguousarray(rows[:, : 3 * shape[1]].reshape(shape))
+        faces = [_result(face, box) for face, box in zip(stepped.faces, stepped.boxes, strict=True)]
+        self.last = FrameResult(
+            faces, stages.ms(), stepped.restarted, stepped.found, stepped.stepped, stepped.step_ms
+        )
+        return retouched
+
+    def _fits(self, frame: npt.NDArray[np.uint8]) -> bool:
+        """Whether the kernels do all that is asked for, and of such a frame."""
+        asked = self._also == broad.ALL and self._keep <= set(SPOTS)
+        return asked and max(frame.shape) <= MAX_SIDE_PX
+
+    def _upload(self, frame: npt.NDArray[np.uint8]) -> Held:
+        height, width = frame.shape[:2]
+        pitch = -(-3 * width // PITCH_BYTES) * PITCH_BYTES
+        pixels = self._board.upload(frame.reshape(height, 3 * width), pitch)
+        return Held(Surface("rgb24", width, height, (pixels.address,), (pitch,)), pixels)
+
+    def _face_of(
+        self, frame: npt.NDArray[np.uint8], to_face: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.uint8]:
+        return super()._face_of(frame, to_face) if self._cropping else _UNCROPPED
+
+    def _see(self, face: LocatedFace, memory: Memory) -> Seen:
+        if face.face_u8.size:
+            return super()._see(face, memory)
+        assert self._held is not None
+        known = self._known_of(face, memory)
+        to, planes = known.buffers.face, known.buffers.face_planes
+        dtype = np.float32 if planes else np.uint8
+        self._board.run(launch.crop(self._held.surface, face.alignment, to, dtype, pixels=not planes))
+        self._device_engine.begin(memory.state, self._board.stream)
+        known.weight = max(known.weight, KEPT_NEW)
+        return _UNSEEN
+
+    def _known_of(self, face: LocatedFace, memory: Memory) -> _Known:
+        known = self._known.get(face.id)
+        if known is None or known.state is not memory.state:
+            shape = (2, FACE_PX // 4, FACE_PX // 4)
+            kept = [self._board.zeros(shape, np.float32) for _ in range(2)]
+            known = _Known(memory.state, self._device_engine.buffers(memory.state), kept)
+            self._known[face.id] = known
+        return known
+
+    def _paste(self, held: Held, face: LocatedFace) -> Box | None:
+        """One face's residual into the frame, in place."""
+        known = self._known_of(face, self._memories[face.id])
+        skin = skin_guard(face.face_landmarks_px)
+        guard = self._board.upload(skin, FACE_PX)
+        held.arrays.append(guard)
+        if self._keep:
+            guard = self._lowered(held, guard, known)
+        amount = self._strength * face.fade
+        place = placed(skin, face.alignment, (held.surface.height, held.surface.width))
+        if place is None or amount <= 0.0:
+            return None
+        buffers = known.buffers
+        residual = Residual(buffers.residual, buffers.dtype, map_cells=buffers.map_cells)
+        self._board.run(launch.paste(held.surface, residual, guard.address, place, amount))
+        return place.box
+
+    def _lowered(self, held: Held, skin: DeviceArray, known: _Known) -> DeviceArray:
+        """The guard, lowered where something is kept."""
+        out = self._board.zeros((FACE_PX, FACE_PX), np.uint8)
+        held.arrays.append(out)
+        before, after = known.kept
+        kept = Kept(known.buffers.kept, before.address, after.address, known.weight, known.buffers.dtype)
+        self._board.run(launch.guard(skin.address, kept, self._keep, out.address))
+        known.kept, known.weight = [after, before], 0.0
+        return out
+
+
+def board_of(engine: DeviceEngine) -> Board:
+    """The GPU and stream that the engine is bound to, or new ones where it is bound to none."""
+    own: Board | None = getattr(engine, "board", None)
+    if own is not None:
+        return own
+    try:
+        from stream.kernels.cupy_ import CupyBoard
+    except ImportError as error:
+        raise EngineError(f"frames on a GPU need CuPy ({error}); `pip install vretouch[gpu]`") from error
+    return CupyBoard()
+
+
+def _result(stepped: SteppedFace, box: Box | None) -> FaceResult:
+    face, seen = stepped.located, stepped.seen
+    return FaceResult(
+        id=face.id,
+        box_px=face.box_px,
+        landmarks_px=face.landmarks_px,
+        alignment=face.alignment,
+        map=seen.map,
+        residual=seen.residual,
+        face_landmarks_px=face.face_landmarks_px,
+        fade=face.fade,
+        changed_px=box,
+    )

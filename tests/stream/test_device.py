@@ -1,0 +1,201 @@
+"""stream.device: a frame that goes to a GPU and back is retouched as on the host."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stream.device import DeviceRetoucher
+from stream.errors import EngineError, FrameError
+from stream.keep import FRECKLES, LINES, MOLES
+from stream.retoucher import Retoucher
+from tests.conftest import require
+from tests.stream.fakes import FakeEngine, FakeFinder, face_at, noise_frame
+from tests.stream.host_board import FakeDeviceEngine, HostBoard
+
+KEPT = ((MOLES,), (MOLES, FRECKLES), ())
+
+
+def clip(frames: int, width: int = 320) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Frames of noise with a face that moves."""
+    return [
+        (noise_frame(240, width, seed=k), face_at(160 + 3 * k, 120, 0.35 + 0.01 * k, 0.1))
+        for k in range(frames)
+    ]
+
+
+def retouched(
+    r: Retoucher, finder: FakeFinder, frames: list[tuple[np.ndarray, np.ndarray]]
+) -> list[np.ndarray]:
+    outs = []
+    for k, (frame, face) in enumerate(frames):
+        finder.faces = [face]
+        outs.append(r.process(frame, k / 30))
+    return outs
+
+
+def on_device(finder: FakeFinder, board: HostBoard | None = None, **options: object) -> DeviceRetoucher:
+    board = board or HostBoard()
+    return DeviceRetoucher(FakeDeviceEngine(board), board, finder=finder, **options)  # type: ignore[arg-type]
+
+
+def both(
+    frames: list[tuple[np.ndarray, np.ndarray]], **options: object
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The frames retouched on the device and on the host."""
+    finder, other = FakeFinder(), FakeFinder()
+    with (
+        on_device(finder, **options) as r,
+        Retoucher(engine=FakeDeviceEngine(), finder=other, **options) as host,  # type: ignore[arg-type]
+    ):
+        return retouched(r, finder, frames), retouched(host, other, frames)
+
+
+@pytest.mark.parametrize("width", [320, 323])
+@pytest.mark.parametrize("kept", KEPT, ids="+".join)
+def test_it_gives_what_the_host_gives_within_a_level(width: int, kept: tuple[str, ...]) -> None:
+    frames = clip(4, width)
+    got, wanted = both(frames, keep=kept, strength=0.9)
+    for (frame, _), one, other in zip(frames, got, wanted, strict=True):
+        assert np.abs(one.astype(int) - other).max() <= 1
+        assert np.mean(one != other) < 0.01
+        assert (one != frame).any()
+
+
+def test_strength_nought_changes_nothing_and_the_input_is_left_alone() -> None:
+    (frame, face), *_ = clip(1)
+    before = frame.copy()
+    with on_device(FakeFinder(face), strength=0.0) as r:
+        np.testing.assert_array_equal(r.process(frame), before)
+        r.strength = 1.0
+        assert (r.process(frame) != before).any()
+    np.testing.assert_array_equal(frame, before)
+
+
+def test_one_upload_and_one_download_and_in_this_order() -> None:
+    board = HostBoard()
+    (frame, face), *_ = clip(1)
+    with on_device(FakeFinder(face), board) as r:
+        r.process(frame)
+    # The second upload is the guard's.
+    assert board.log == ["upload", "crop", "step", "upload", "guard", "paste", "download"]
+
+
+def test_a_frame_without_a_face_comes_back_as_it_went() -> None:
+    frame = noise_frame(241, 323)
+    with on_device(FakeFinder()) as r:
+        np.testing.assert_array_equal(r.process(frame), frame)
+        assert r.last.faces == []
+
+
+def test_what_the_kernels_do_not_do_goes_through_the_host() -> None:
+    board = HostBoard()
+    (frame, face), *_ = clip(1)
+    finder = FakeFinder(face)
+    with (
+        on_device(finder, board, keep=(LINES,)) as r,
+        Retoucher(engine=FakeDeviceEngine(), finder=finder) as host,
+    ):
+        host.keep = (LINES,)
+        np.testing.assert_array_equal(r.process(frame), host.process(frame))
+        assert board.log == []
+        r.keep = host.keep = ()
+        assert np.abs(r.process(frame).astype(int) - host.process(frame)).max() <= 1
+        assert "paste" in board.log
+        r.also = host.also = ()
+        board.log.clear()
+        np.testing.assert_array_equal(r.process(frame), host.process(frame))
+        assert board.log == []
+
+
+def test_a_frame_larger_than_the_kernels_take_goes_through_the_host() -> None:
+    board = HostBoard()
+    frame = noise_frame(16, 8200)
+    with on_device(FakeFinder(), board) as r:
+        np.testing.assert_array_equal(r.process(frame), frame)
+    assert board.log == []
+
+
+def test_several_frames_may_be_under_way() -> None:
+    frames, finder = clip(3), FakeFinder()
+    with on_device(finder) as r:
+        one_by_one = retouched(r, finder, frames)
+        r.reset()
+        located = []
+        for k, (frame, face) in enumerate(frames):
+            finder.faces = [face]
+            located.append(r.locate(frame, k / 30))
+        stepped = [r.step(each) for each in located]
+        outs = [r.composite(frame, each) for (frame, _), each in zip(frames, stepped, strict=True)]
+    for one, other in zip(one_by_one, outs, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_face_that_is_not_stepped_carries_on_what_was_seen_last() -> None:
+    (frame, face), *_ = clip(1)
+    board = HostBoard()
+    with on_device(FakeFinder(face), board) as r:
+        r.process(frame)
+        board.log.clear()
+        r.composite(frame, r.step(r.locate(frame), at_most=0))
+        assert board.log == ["upload", "upload", "guard", "paste", "download"]
+
+
+def test_two_faces_have_states_of_their_own() -> None:
+    frame = noise_frame(240, 640)
+    finder = FakeFinder(face_at(150, 120, 0.3), face_at(450, 120, 0.3))
+    got = []
+    with (
+        on_device(finder, max_faces=2) as r,
+        Retoucher(engine=FakeDeviceEngine(), finder=finder, max_faces=2) as host,
+    ):
+        for _ in range(2):
+            got.append((r.process(frame), host.process(frame)))
+        assert [face.id for face in r.last.faces] == [0, 1]
+        assert all(face.changed_px is not None for face in r.last.faces)
+    for one, other in got:
+        assert np.abs(one.astype(int) - other).max() <= 1
+
+
+def test_the_maps_stay_on_the_device() -> None:
+    (frame, face), *_ = clip(1)
+    with on_device(FakeFinder(face)) as r:
+        r.process(frame)
+        (found,) = r.last.faces
+    assert np.isnan(found.map).all() and np.isnan(found.residual).all()
+    assert r.last.stage_ms["total"] >= r.last.stage_ms["composite"] > 0
+
+
+def test_an_engine_of_the_host_and_a_bad_frame_are_refused() -> None:
+    with pytest.raises(EngineError, match="the engine fake does not step on a GPU"):
+        DeviceRetoucher(FakeEngine(), HostBoard(), finder=FakeFinder())  # type: ignore[arg-type]
+    with on_device(FakeFinder()) as r, pytest.raises(FrameError, match="uint8"):
+        r.process(np.zeros((8, 8, 3), np.float32))  # type: ignore[arg-type]
+
+
+def test_the_torch_engine_between_its_own_buffers() -> None:
+    """The real network: float32 on this CPU."""
+    require("torch")
+    from stream.engines.torch_ import TorchEngine
+
+    engine, frames, finder = TorchEngine("live", 1), clip(3), FakeFinder()
+    with DeviceRetoucher(engine, HostBoard(), finder=finder) as r:
+        got = retouched(r, finder, frames)
+    with Retoucher(engine=engine, finder=finder) as host:
+        wanted = retouched(host, finder, frames)
+    for one, other in zip(got, wanted, strict=True):
+        assert np.abs(one.astype(int) - other).max() <= 1
+
+
+@pytest.mark.gpu
+def test_a_frame_through_a_gpu_is_that_of_a_cpu() -> None:
+    from stream.engine import load_engine
+    from stream.kernels.cupy_ import CupyBoard
+
+    frames, finder = clip(13), FakeFinder()
+    with DeviceRetoucher(load_engine("torch-cuda"), CupyBoard(), finder=finder) as r:
+        got = [out.copy() for out in retouched(r, finder, frames)]
+    with Retoucher(engine="onnx-cpu", finder=finder) as host:
+        wanted = retouched(host, finder, frames)
+    for one, other in zip(got, wanted, strict=True):
+        assert np.abs(one.astype(int) - other).max() <= 2

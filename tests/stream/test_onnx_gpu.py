@@ -1,0 +1,166 @@
+"""stream.engines.onnx_gpu: buffers, turns and rings, on ONNX Runtime's CPU with addresses of host memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from stream import engine as engines
+from stream.device import DeviceRetoucher
+from stream.engine import DeviceEngine, find_weights, load_engine
+from stream.engines import onnx_, onnx_gpu
+from stream.engines.onnx_ import OnnxEngine, StateSpec
+from stream.engines.onnx_gpu import OnnxGpuEngine, cache_folder, provider_options
+from stream.errors import EngineError
+from stream.retoucher import Retoucher
+from tests.stream.fakes import FakeFinder, face_at, noise_frame
+from tests.stream.host_board import HostBoard
+from tests.stream.tiny_onnx import DELTA, write_tiny
+
+
+class HostEngine(OnnxGpuEngine):
+    """The engine's own code, its session and its memory on the host."""
+
+    def __init__(self, folder: Path) -> None:
+        weights = find_weights("live", folder)
+        session = onnxruntime.InferenceSession(str(weights.path), providers=["CPUExecutionProvider"])
+        self._start("onnx-cuda", session, weights, HostBoard(), "cpu")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_tiny(tmp_path)
+    return tmp_path
+
+
+def faces(count: int) -> list[np.ndarray]:
+    return [noise_frame(512, 512, seed=k) for k in range(count)]
+
+
+def test_it_equals_the_cpus_engine_over_twice_the_ring(folder: Path) -> None:
+    engine, reference = HostEngine(folder), OnnxEngine(find_weights("live", folder), 1)
+    states = engine.new_state(), reference.new_state()
+    for face in faces(2 * DELTA + 1):
+        got, wanted = engine.step(face, states[0]), reference.step(face, states[1])
+        for one, other in zip(got, wanted, strict=True):
+            assert one.shape == other.shape
+            np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_two_states_share_nothing(folder: Path) -> None:
+    engine = HostEngine(folder)
+    one, other = engine.new_state(), engine.new_state()
+    first = engine.step(faces(1)[0], one).residual
+    for face in faces(3):
+        engine.step(face, other)
+    fresh = engine.new_state()
+    np.testing.assert_array_equal(engine.step(faces(1)[0], fresh).residual, first)
+    assert one.time == 1
+    assert other.time == 3
+
+
+def test_each_state_has_two_graphs_of_its_own(folder: Path) -> None:
+    engine = HostEngine(folder)
+    ids = [o.get_run_config_entry("gpu_graph_id") for _ in range(2) for o in engine.new_state().options]
+    assert ids == ["1", "2", "3", "4"]
+    waits = engine.new_state().options[0].get_run_config_entry("disable_synchronize_execution_providers")
+    assert waits == "1"
+
+
+def test_a_step_between_buffers_is_that_between_arrays(folder: Path) -> None:
+    engine, finder = HostEngine(folder), FakeFinder(face_at(160, 120, 0.35, 0.1))
+    assert isinstance(engine, DeviceEngine)
+    reference = OnnxEngine(find_weights("live", folder), 1)
+    frames = [noise_frame(240, 320, seed=k) for k in range(3)]
+    with DeviceRetoucher(engine, finder=finder) as r, Retoucher(engine=reference, finder=finder) as host:
+        for k, frame in enumerate(frames):
+            one, other = r.process(frame, k / 30), host.process(frame, k / 30)
+            assert np.abs(one.astype(int) - other).max() <= 1
+            assert (one != frame).any()
+
+
+def test_another_stream_is_refused(folder: Path) -> None:
+    engine = HostEngine(folder)
+    with pytest.raises(EngineError, match="made for another CUDA stream"):
+        engine.begin(engine.new_state(), engine.board.stream + 1)
+
+
+def test_options_of_the_providers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cuda = provider_options("onnx-cuda", 123, tmp_path)
+    assert cuda["user_compute_stream"] == "123"
+    assert cuda["enable_cuda_graph"] == "1"
+    tensorrt = provider_options("onnx-tensorrt", 123, tmp_path)
+    assert tensorrt["trt_engine_cache_path"] == str(tmp_path)
+    assert "trt_cuda_graph_enable" not in tensorrt
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "vretouch" / "tensorrt"
+
+
+def test_a_graph_that_cannot_be_recorded_is_run_without(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    tried: list[dict[str, str]] = []
+    real = onnxruntime.InferenceSession
+
+    def session(path: str, options: object, providers: list) -> onnxruntime.InferenceSession:
+        tried.append(providers[0][1])
+        if "enable_cuda_graph" in providers[0][1]:
+            raise RuntimeError("not all nodes are on the CUDA provider")
+        made = real(path, options, providers=["CPUExecutionProvider"])
+        monkeypatch.setattr(made, "get_providers", lambda: ["CUDAExecutionProvider"])
+        return made
+
+    monkeypatch.setattr(onnx_, "providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    engine = OnnxGpuEngine("onnx-cuda", find_weights("live", folder), HostBoard())
+    assert [("enable_cuda_graph" in options) for options in tried] == [True, False]
+    assert (engine.name, engine.preset) == ("onnx-cuda", "live")
+
+
+def test_a_runtime_without_the_provider_says_so(folder: Path) -> None:
+    with pytest.raises(EngineError, match="does not know Tensorrt; install"):
+        OnnxGpuEngine("onnx-tensorrt", find_weights("live", folder), HostBoard())
+
+
+def test_a_provider_that_falls_back_to_the_cpu_is_refused(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.setattr(onnx_, "providers", lambda: ["CUDAExecutionProvider"])
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        onnxruntime, "InferenceSession", lambda path, options, providers: real(path, options, providers[1:])
+    )
+    with pytest.raises(EngineError, match="could not start CUDA"):
+        OnnxGpuEngine("onnx-cuda", find_weights("live", folder), HostBoard())
+
+
+@pytest.mark.parametrize("name", onnx_gpu.PROVIDERS)
+def test_without_cupy_the_engine_says_how_to_get_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda module: None)
+    with pytest.raises(EngineError, match=f"engine {name} needs CuPy"):
+        load_engine(name)
+
+
+def test_a_ring_takes_its_slot_over_the_oldest_wherever_its_axis_is(folder: Path) -> None:
+    engine, board = HostEngine(folder), HostBoard()
+    spec = StateSpec("deep", True, (2, 3, 4), 1)
+    ring, slot = board.zeros(spec.shape, np.float32), board.zeros(spec.out_shape(), np.float32)
+    slot.values[...] = np.arange(1, 9).reshape(2, 1, 4)
+    state = SimpleNamespace(time=4, rings={"deep": ring}, slots={"deep": slot})
+    engine._push(spec, state)
+    wanted = np.zeros((2, 3, 4), np.float32)
+    wanted[:, 1:2] = slot.values
+    np.testing.assert_array_equal(ring.values, wanted)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", engines.GPU_ENGINES)
+def test_an_engine_of_a_gpu_passes_the_check(name: str) -> None:
+    provider = onnx_gpu.PROVIDERS.get(name)
+    if provider is not None and provider not in onnx_.providers():
+        pytest.skip(f"the installed ONNX Runtime has no {provider}")
+    assert load_engine(name).name == name
