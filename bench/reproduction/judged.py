@@ -49,10 +49,11 @@ def held_out(faces: Path, clips: int, frames: int) -> list[HeldOut]:
     """The same clips every time."""
     config = ClipConfig(size=FACE_PX, frames=frames, clean_share=0.0)
     sampler = ClipSampler(faces, config, split="heldout", seed=SEED)
-    return [_kept_small(sampler.sample(1)) for _ in range(clips)]
+    return [kept_small(sampler.sample(1)) for _ in range(clips)]
 
 
-def _kept_small(clip: Clip) -> HeldOut:
+def kept_small(clip: Clip) -> HeldOut:
+    """The first of a batch of clips."""
     raw, target = (_pixels(side[0]) for side in (clip.raw, clip.target))
     return HeldOut(raw, target, *(part[0].half().numpy() for part in (clip.map, clip.flow, clip.skin)))
 
@@ -102,6 +103,11 @@ def frames_of(network: Causal) -> Callable[[Pixels], Iterable[tuple[Pixels, Floa
 def without_map(change: Callable[[Pixels], Pixels]) -> Retouch:
     """What retouches a clip with a function of one frame that knows no map."""
     return lambda raw_u8: ((change(frame), None) for frame in raw_u8)
+
+
+def with_empty_map(raw_u8: Pixels) -> Iterable[tuple[Pixels, Floats]]:
+    """Nothing changed and nothing found: most of a face is clean, so that maps are near it by SSIM."""
+    return ((frame, np.zeros(frame.shape[:2], np.float32)) for frame in raw_u8)
 
 
 @torch.no_grad()

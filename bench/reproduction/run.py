@@ -11,9 +11,18 @@ from typing import Any
 from bench import report
 from bench.baselines import bilateral, nothing
 from bench.reproduction import figures, maps
-from bench.reproduction.judged import FIGURES, HeldOut, Judged, frames_of, held_out, judge, without_map
+from bench.reproduction.judged import (
+    FIGURES,
+    HeldOut,
+    Judged,
+    frames_of,
+    held_out,
+    judge,
+    with_empty_map,
+    without_map,
+)
 from bench.reproduction.methods import BPFRE, FULL, METHODS, NO_FIR, Method, causal, gmac
-from bench.reproduction.tables import BILATERAL, RAW, Results, parts
+from bench.reproduction.tables import BILATERAL, EMPTY, RAW, Results, parts
 from bench.reproduction.trained import Budget, Spent, Work, has_vgg
 from bench.scores import Seers, seers
 
@@ -56,6 +65,7 @@ def measure(options: argparse.Namespace, say: Say) -> Results:
     seen_by = seers(options.i3d)
     untrained = {RAW: nothing, BILATERAL: bilateral}
     judged = {name: judge(without_map(change), clips, seen_by) for name, change in untrained.items()}
+    judged[EMPTY] = judge(with_empty_map, clips, seen_by)
     results = Results(_said(options, budget), judged, {})
     for method in METHODS:
         results.gmac[method.key] = gmac(method, budget.preset)

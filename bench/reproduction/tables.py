@@ -12,7 +12,7 @@ from bench.reproduction.judged import FIGURES, Judged
 from bench.reproduction.methods import ABLATIONS, AUTORETOUCH, BASE, BPFRE, COMPARED, FULL, NO_FIR, NO_MMA
 from bench.reproduction.trained import Spent
 
-RAW, BILATERAL = "Raw pairs", "Bilateral filter"
+RAW, BILATERAL, EMPTY = "Raw pairs", "Bilateral filter", "Empty map"
 COLUMNS = {
     "psnr_db": ("PSNR↑", 2),
     "ssim": ("SSIM↑", 4),
@@ -25,6 +25,7 @@ COLUMNS = {
     "soft_iou": ("Soft-IoU↑", 3),
     "map_ssim": ("map SSIM↑", 3),
 }
+RAW_COLUMNS = ("Methods", *(title for title, _ in COLUMNS.values()))
 PAPERS_MAP_SSIM, PAPERS_SOFT_IOU = 0.755, 0.568
 
 
@@ -67,12 +68,8 @@ def cell(values: Sequence[float], digits: int) -> str:
 
 def table(results: Results, methods: Sequence[tuple[str, str]], untrained: Sequence[str]) -> Part:
     """A row for each of `untrained`, then for each method (key, title)."""
-    header = ("Methods", *(title for title, _ in COLUMNS.values()), "GMAC a face", "steps")
-    rows = []
-    for title in untrained:
-        figures = results.untrained[title].figures
-        cells = [_one(figures[name], digits) for name, (_, digits) in COLUMNS.items()]
-        rows.append((title, *cells, "-", "-"))
+    header = (*RAW_COLUMNS, "GMAC a face", "steps")
+    rows = [(title, *figure_cells(results.untrained[title]), "-", "-") for title in untrained]
     for key, title in methods:
         cells = [cell(results.values(key, name), digits) for name, (_, digits) in COLUMNS.items()]
         steps = cell([float(spent.steps) for spent in results.spent.get(key, ())], 0)
@@ -80,8 +77,10 @@ def table(results: Results, methods: Sequence[tuple[str, str]], untrained: Seque
     return header, rows
 
 
-def _one(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def figure_cells(judged: Judged) -> list[str]:
+    """A cell for each of COLUMNS."""
+    found = {name: judged.figures[name] for name in COLUMNS}
+    return [cell([] if (v := found[name]) is None else [v], digits) for name, (_, digits) in COLUMNS.items()]
 
 
 def beyond(better: Sequence[float], worse: Sequence[float]) -> bool:
@@ -141,20 +140,21 @@ def maps_verdict(results: Results) -> str:
     """The maps against the paper's figures on its own videos."""
     found = {name: results.values(FULL.key, name) for name in ("map_ssim", "soft_iou")}
     bounds = {"map_ssim": PAPERS_MAP_SSIM, "soft_iou": PAPERS_SOFT_IOU}
+    empty = results.untrained[EMPTY].figures
     words = [
         f"{COLUMNS[name][0].rstrip('↑')} {cell(values, 3)} "
         f"({'above' if values and statistics.fmean(values) > bounds[name] else 'not above'} the paper's "
-        f"{bounds[name]} on its own videos)"
+        f"{bounds[name]} on its own videos; an empty map has {cell([empty[name] or 0.0], 3)})"
         for name, values in found.items()
     ]
     return f"Maps of VRetouchEr: {', '.join(words)}."
 
 
-def absent(results: Results) -> list[str]:
+def reasons_said(all_judged: Sequence[Judged]) -> list[str]:
     """Why columns are empty, a sentence each."""
     reasons = {
         name: judged.reasons[name]
-        for judged in (*results.untrained.values(), *results.networks[FULL.key])
+        for judged in all_judged
         for name in FIGURES
         if name in judged.reasons and name not in ("soft_iou", "map_ssim")
     }
@@ -167,7 +167,7 @@ def parts(results: Results) -> list[Part]:
     ablated = [(method.key, method.title) for method in ABLATIONS]
     return [
         f"Mean ± standard deviation over the seeds. {results.said}",
-        *absent(results),
+        *reasons_said([*results.untrained.values(), *results.networks[FULL.key]]),
         "## Table 1. Quantitative comparison on held-out people in motion",
         results.said,
         table(results, compared, (RAW, BILATERAL)),

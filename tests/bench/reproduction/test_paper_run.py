@@ -18,7 +18,7 @@ require("matplotlib")
 from bench.__main__ import main  # noqa: E402
 from bench.report import BenchError  # noqa: E402
 from bench.reproduction import run  # noqa: E402
-from bench.reproduction.judged import HeldOut, frames_of, held_out, judge, without_map  # noqa: E402
+from bench.reproduction.judged import HeldOut, frames_of, held_out, judge, with_empty_map, without_map  # noqa: E402
 from bench.reproduction.methods import AUTORETOUCH, FULL, METHODS, NO_FIR  # noqa: E402
 from bench.reproduction.trained import Budget, Work  # noqa: E402
 from bench.scores import Seers  # noqa: E402
@@ -120,6 +120,8 @@ def test_doing_nothing_and_doing_all_have_the_figures_they_must() -> None:
     assert nothing.figures["soft_iou"] is None and "soft_iou" not in nothing.curves
     assert nothing.figures["lpips"] is None and nothing.reasons["lpips"] == "no LPIPS here"
     assert len(nothing.curves["psnr_db"]) == 2
+    empty = judge(with_empty_map, [clip], NONE)
+    assert empty.figures["soft_iou"] == 0.0 and 0.5 < empty.figures["map_ssim"] < 1.0
     all_done = judge(
         lambda raw: ((clip.target_u8[0], clip.map[0, 0].astype(np.float32)) for _ in raw), [clip], NONE
     )

@@ -1,0 +1,88 @@
+"""`python -m bench pairs`: networks of every system on the test split of made pairs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import require
+
+torch = require("torch")
+require("skimage")
+
+from bench.__main__ import main  # noqa: E402
+from bench.reproduction.on_pairs import load_any  # noqa: E402
+from model.config import preset  # noqa: E402
+from model.earlier.systems import SYSTEMS, FrameByFrame, config_of, network_of  # noqa: E402
+from model.earlier.weights import save_earlier  # noqa: E402
+from model.paper.config import PRESETS  # noqa: E402
+from model.paper.network import PaperVRetouchEr  # noqa: E402
+from model.paper.weights import save_paper  # noqa: E402
+from model.vretoucher import VRetouchEr  # noqa: E402
+from model.weights import save_weights  # noqa: E402
+from tests.model.pairs import write_stills  # noqa: E402
+
+SMALL = ["--frames", "2", "--size", "64"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pairs, and weights of every system."""
+    made = tmp_path_factory.mktemp("made")
+    write_stills(made / "data", count=1)
+    torch.manual_seed(0)
+    for system in SYSTEMS:
+        network = network_of(config_of(system, "tiny"))
+        save_earlier(system, network, made / f"{system}.pt", perceptual=False)
+    save_paper(PaperVRetouchEr(PRESETS["paper-tiny"]), made / "paper.pt")
+    save_weights(VRetouchEr(preset("tiny")), made / "live.pt")
+    return made
+
+
+def test_every_system_is_judged_on_the_same_clips(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = (*SYSTEMS, "paper", "live")
+    given = [word for name in names for word in ("--network", f"{name}={folder / name}.pt")]
+    out = tmp_path / "pairs.json"
+    assert main(["pairs", str(folder / "data"), *SMALL, *given, "--json", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "2 clips of 2 frames of 64 px" in text and "motion independent" in text
+    lines = [line.split("  ")[0] for line in text.splitlines()]
+    assert [line for line in lines if line in ("Raw pairs", "Bilateral filter", *names)] == [
+        "Raw pairs",
+        "Bilateral filter",
+        *names,
+    ]
+    figures = json.loads(out.read_text())["figures"]
+    assert figures["Raw pairs gain_db"] == 0.0 and figures["Raw pairs psnr_db"] > 20
+    assert figures["live gain_db"] == pytest.approx(
+        figures["live psnr_db"] - figures["Raw pairs psnr_db"], abs=1e-6
+    )
+    assert figures["paper soft_iou"] is not None and figures["Raw pairs soft_iou"] is None
+    assert "LPIPS" in text
+
+
+def test_a_file_says_of_which_system_it_is(folder: Path) -> None:
+    assert isinstance(load_any(folder / "bpfre.pt"), FrameByFrame)
+    assert isinstance(load_any(folder / "paper.pt"), PaperVRetouchEr)
+    assert isinstance(load_any(folder / "live.pt"), VRetouchEr)
+
+
+def test_what_is_wrong_is_a_sentence(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.pt").write_text("no weights")
+    for data, given, said in (
+        (folder / "data", f"a={tmp_path}/none.pt", "no weights at"),
+        (folder / "data", f"a={tmp_path}/text.pt", "cannot be read"),
+        (tmp_path, f"a={folder}/live.pt", "test/source"),
+    ):
+        assert main(["pairs", str(data), *SMALL, "--network", given]) == 2
+        error = capsys.readouterr().err.strip().splitlines()
+        assert said in error[-1] and len(error) == 1
+    with pytest.raises(SystemExit):
+        main(["pairs", str(folder / "data"), "--network", "weights.pt"])
+    assert "TITLE=FILE" in capsys.readouterr().err
