@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.earlier import Pairs, PairTraining, crop, descend, mirror, perturb_colour
 from model.encoder import activate, conv, upsample
+from model.pairs import Pairs, PairTraining, crop, descend, mirror, perturb_colour
 from model.ragan import Critic, RunningEstimate, relativistic
 
 WINDOW_PX = 150
@@ -209,8 +209,9 @@ class AutoRetouchTraining(PairTraining):
         perceptual = self.perceptual(out, pairs.target) if self.perceptual else out.new_zeros(())
         mse = F.mse_loss(out, pairs.target)
         weights = self.weights
-        descend(self.optimiser, weights.ragan * ragan + weights.perceptual * perceptual + weights.mse * mse)
-        terms = {"mse": mse, "perceptual": perceptual, "ragan": ragan, "critic": critic}
+        loss = weights.ragan * ragan + weights.perceptual * perceptual + weights.mse * mse
+        descend(self.optimiser, loss)
+        terms = {"loss": loss, "mse": mse, "perceptual": perceptual, "ragan": ragan, "critic": critic}
         return {name: float(term.detach()) for name, term in terms.items()}
 
     def _teach_critic(self, target: Tensor, out: Tensor) -> Tensor:

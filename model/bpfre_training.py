@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from model.bpfre import BPFRe, BPFReConfig, Discriminator, Retouched
 from model.data.sequences import imperfections
-from model.earlier import Pairs, PairTraining, descend
+from model.pairs import Pairs, PairTraining, descend
 
 PERCEPTUAL_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 RATE = 2e-4
@@ -92,8 +92,9 @@ class BPFReTraining(PairTraining):
         terms = self.supervised(made, pairs)
         terms["coarse"] = terms["coarse"] + self.consistency(clean.picture, target)
         terms["synthesis"] = synthesis_loss(self.discriminator(made.refined), made.map_refined.detach())
-        descend(self.optimiser, self._total(terms))
-        named = terms | {"discriminator": discriminator}
+        loss = self._total(terms)
+        descend(self.optimiser, loss)
+        named = {"loss": loss, **terms, "discriminator": discriminator}
         return {name: float(term.detach()) for name, term in named.items()}
 
     def supervised(self, made: Retouched, pairs: Pairs) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from model.autoretouch import (  # noqa: E402
     AutoRetouchTraining,
     AutoRetouchWeights,
 )
-from model.earlier import Pairs  # noqa: E402
+from model.pairs import Pairs  # noqa: E402
 from model.perceptual import Perceptual  # noqa: E402
 from tests.model.pictures import spotted  # noqa: E402
 
@@ -134,7 +134,9 @@ def test_a_step_is_that_of_the_weighted_terms(monkeypatch: pytest.MonkeyPatch) -
     of_target, of_out = made.critic(target), made.critic(out)
     ragan = F.softplus(of_target.mean() - of_out).mean() + F.softplus(of_target - of_out.mean()).mean()
     assert terms["ragan"] == pytest.approx(ragan.item(), rel=1e-5)
-    (1e-3 * ragan + 6e-3 * perceptual + 0.5 * F.mse_loss(out, target)).backward()
+    loss = 1e-3 * ragan + 6e-3 * perceptual + 0.5 * F.mse_loss(out, target)
+    assert terms["loss"] == pytest.approx(loss.item(), rel=1e-4)
+    loss.backward()
     optimiser = torch.optim.Adam(before.parameters(), lr=2e-4)
     optimiser.step()
     for ours, wanted in zip(made.network.parameters(), before.parameters(), strict=True):

@@ -85,7 +85,7 @@ class PairTraining(ABC):
 
     @abstractmethod
     def step(self, pairs: Pairs) -> dict[str, float]:
-        """One step of every optimiser on `pairs`; the losses by name, unweighted.
+        """One step of every optimiser on `pairs`; the network's loss, and its terms by name, unweighted.
 
         Raises:
             LossNotFiniteError: before the weights that it would spoil are changed.
