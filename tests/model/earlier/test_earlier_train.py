@@ -19,13 +19,13 @@ from model.bpfre import BPFRE, BPFRe  # noqa: E402
 from model.bpfre_training import BPFReTraining  # noqa: E402
 from model.config import preset  # noqa: E402
 from model.data.clips import ClipConfig, ClipSampler  # noqa: E402
+from model.earlier import pairs as pairs_module  # noqa: E402
 from model.earlier.options import Options, parser  # noqa: E402
 from model.earlier.pairs import batches, held_out  # noqa: E402
 from model.earlier.systems import FrameByFrame, config_of, network_of  # noqa: E402
 from model.earlier.train import prepare  # noqa: E402
 from model.earlier.weights import load_earlier, save_earlier  # noqa: E402
 from model.pairs import PairTraining  # noqa: E402
-from model.earlier import pairs as pairs_module  # noqa: E402
 from model.perceptual import CACHED, PLACES  # noqa: E402
 from model.systems import chosen_system  # noqa: E402
 from model.train import main  # noqa: E402
