@@ -2,7 +2,6 @@
 
 import copy
 import json
-import math
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -22,6 +21,7 @@ from model.earlier.systems import Earlier, FrameByFrame, config_of, perceptual_o
 from model.earlier.weights import save_earlier, system_of
 from model.pairs import Pairs, PairTraining
 from model.paper.train import out_of_memory
+from model.paper.training import LossNotFiniteError
 from model.perceptual import Perceptual
 from model.train import Progress, average_into, mean_terms
 from model.train import to_device as clip_to_device
@@ -82,10 +82,10 @@ class Run:
         Raises:
             TrainingError: they are not finite.
         """
-        terms = self.training.step(pairs)
-        wrong = [name for name, value in terms.items() if not math.isfinite(value)]
-        if wrong:
-            raise self._not_finite(", ".join(wrong))
+        try:
+            terms = self.training.step(pairs)
+        except LossNotFiniteError as error:
+            raise self._not_finite(str(error)) from error
         self.progress.step += 1
         step = self.progress.step
         average_into(self.averaged, self.training.network, min(self.options.average, step / (step + 10)))
