@@ -131,6 +131,12 @@ SOAK = (
     Budget("waited_p95_ms", "longest wait in a queue, p95", "<=", 33.4, "ms"),
     Budget("lost_in_flood", "a good publisher's frames lost in a flood of bad offers", "<=", 0.0),
 )
+FANOUT = (
+    Budget("vp8_1280x720_viewers_per_core", "viewers per core, 1280x720, VP8", ">=", 8.0),
+    Budget("h264_1280x720_viewers_per_core", "viewers per core, 1280x720, H.264", ">=", 8.0),
+    Budget("vp8_1280x720_waited_p95_ms", "a packet's wait for its viewer, p95, VP8", "<=", 33.4, "ms"),
+    Budget("h264_1280x720_waited_p95_ms", "a packet's wait for its viewer, p95, H.264", "<=", 33.4, "ms"),
+)
 
 
 def judge(budgets: tuple[Budget, ...], figures: Mapping[str, float | None]) -> list[Verdict]:

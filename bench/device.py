@@ -55,8 +55,12 @@ class Device(Protocol):
         """Measured now."""
         ...
 
+    def forget_peak(self) -> None:
+        """Give back what is not in use, and begin anew to watch for the peak."""
+        ...
+
     def peak_mb(self) -> float | None:
-        """Most memory of the device's own that tensors have held; None where it has none."""
+        """Most memory of the device's own that torch has taken since; None where it has none."""
         ...
 
 
@@ -91,6 +95,9 @@ class Cpu:
         source = torch.ones(COPY_MB << 18)
         target = torch.empty_like(source)
         return Roof(measured_gflops(self.threads), _copy_gbs(self, target, source, 2))
+
+    def forget_peak(self) -> None:
+        """Nothing is watched."""
 
     def peak_mb(self) -> None:
         """It has no memory of its own; see `resident_mb`."""
@@ -149,9 +156,14 @@ class Cuda:
             _copy_gbs(self, target, pinned, 1),
         )
 
+    def forget_peak(self) -> None:
+        """Of torch's own allocator."""
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
     def peak_mb(self) -> float:
-        """As torch has given it out."""
-        return torch.cuda.max_memory_allocated() / 1024.0**2
+        """Recorded graphs and kernels' scratch included."""
+        return torch.cuda.max_memory_reserved() / 1024.0**2
 
 
 def device_of(kind: str, threads: int) -> Device:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -203,17 +203,26 @@ def metrics(address: str) -> str:
 @contextmanager
 def serving(server: str, codec: str, threads: int | None = None) -> Iterator[str]:
     """The relay or the echo in a process of its own: its address."""
+    with started(server, codec, threads) as (address, _):
+        yield address
+
+
+@contextmanager
+def started(
+    server: str, codec: str, threads: int | None = None, more: Sequence[str] = ()
+) -> Iterator[tuple[str, int]]:
+    """The relay or the echo in a process of its own: its address, and the process's number. more: options."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
     module = ["bench.echo"] if server == "echo" else ["stream", "relay"]
-    command = [sys.executable, "-m", *module, "--port", str(port), "--codec", codec]
+    command = [sys.executable, "-m", *module, "--port", str(port), "--codec", codec, *more]
     if server == "relay" and threads is not None:
         command += ["--threads", str(threads)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_for(port, process)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", process.pid
     finally:
         process.terminate()
         try:

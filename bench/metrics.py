@@ -55,6 +55,14 @@ def map_ssim(seen: Floats, true: Floats) -> float:
     return float(metrics.structural_similarity(true, seen, **options))
 
 
+def frame_ssim(image: Pixels, target: Pixels) -> float:
+    """Mean SSIM (Wang et al. 2004, Gaussian window) over RGB of whole frames uint8 [H, W, 3]."""
+    from skimage import metrics
+
+    options = {"data_range": 255, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return float(metrics.structural_similarity(target, image, channel_axis=2, **options))
+
+
 def changed_share(image: Pixels, other: Pixels, where: Mask, levels: int) -> float:
     """Share of the pixels of `where` [H, W] that differ by more than `levels` in some channel; nan if it is
     empty."""

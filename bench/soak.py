@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Load the relay, watch it, and say what grew."""
-    size = _size(options.size)
+    size = size_of(options.size)
     if not options.minutes > 0.0 or options.viewers < 1 or not 0.0 <= options.bad_offers <= 1000.0:
         raise BenchError("give --minutes above 0, --viewers of 1 or more, --bad-offers of 0 to 1000")
     pictures = encoded_face(options.codec, size)
@@ -92,7 +92,8 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def _size(text: str) -> tuple[int, int]:
+def size_of(text: str) -> tuple[int, int]:
+    """Width and height from '1280x720', both even."""
     found = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text)
     if not found or int(found[1]) % 2 or int(found[2]) % 2:
         raise BenchError(f"{text!r} is no size; give even sides as in 1280x720")
@@ -115,18 +116,19 @@ async def _watched(address: str, pictures: Sequence[Any], options: argparse.Name
 
 
 async def _samples(load: Load, seconds: float) -> list[Sample]:
-    samples = [await _sample(load)]
+    samples = [await sample_of(load)]
     told = samples[0].at_s
     while samples[-1].at_s - samples[0].at_s < seconds:
         await asyncio.sleep(SAMPLE_S)
-        samples.append(await _sample(load))
+        samples.append(await sample_of(load))
         if samples[-1].at_s - told >= 60.0:
             told = samples[-1].at_s
             print(line(samples), file=sys.stderr, flush=True)
     return samples
 
 
-async def _sample(load: Load) -> Sample:
+async def sample_of(load: Load) -> Sample:
+    """How it stands with the load and the relay under it."""
     text = await load.metrics()
     sample = Sample(time.monotonic(), load.sent, tuple(load.seen), dict(load.answers), parsed(text))
     if math.isnan(sample.total("vretouch_stream_frames_in_total")):
@@ -172,7 +174,7 @@ def figures_of(samples: Sequence[Sample], flooded: bool) -> dict[str, float | No
     lost = max(0.0, last.sent - first.sent - decoded - UNDER_WAY)
     seen = [end - begin for begin, end in zip(first.seen, last.seen, strict=True)]
     waits = [
-        max(_oldest(sample, queue) for queue in ("decode", "encode", "viewers")) * 1e3 for sample in samples
+        max(oldest(sample, queue) for queue in ("decode", "encode", "viewers")) * 1e3 for sample in samples
     ]
     delays = {
         q: _series(samples, "vretouch_stream_delay_seconds", f'quantile="{q}"') for q in ("0.5", "0.95")
@@ -196,7 +198,8 @@ def figures_of(samples: Sequence[Sample], flooded: bool) -> dict[str, float | No
     }
 
 
-def _oldest(sample: Sample, queue: str) -> float:
+def oldest(sample: Sample, queue: str) -> float:
+    """Seconds that the oldest item of this queue has waited; 0 without one."""
     waited = sample.total("vretouch_stream_queue_age_seconds", f'queue="{queue}"')
     return 0.0 if math.isnan(waited) else waited
 

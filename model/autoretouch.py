@@ -163,19 +163,19 @@ class AutoRetouchTraining(PairTraining):
     def __init__(
         self,
         config: AutoRetouchConfig,
-        perceptual: nn.Module,
+        perceptual: nn.Module | None,
         seed: int = 0,
         device: str = "cpu",
         weights: AutoRetouchWeights | None = None,
     ) -> None:
-        """perceptual: mean squared distance on PERCEPTUAL_LAYERS (`model.perceptual`)."""
+        """perceptual: mean squared distance on PERCEPTUAL_LAYERS (`model.perceptual`); None: without."""
         torch.manual_seed(seed)
         self.draws = torch.Generator().manual_seed(seed)
         self.weights = weights or AutoRetouchWeights()
         self.network = AutoRetouch(config).to(device)
         self.critic = Critic(config.critic).to(device)
         self.of_target, self.of_out = RunningEstimate().to(device), RunningEstimate().to(device)
-        self.perceptual = perceptual.to(device)
+        self.perceptual = perceptual.to(device) if perceptual else None
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=RATE)
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=CRITIC_RATE)
 
@@ -206,11 +206,12 @@ class AutoRetouchTraining(PairTraining):
         out = self.network(pairs.raw)
         critic = self._teach_critic(pairs.target, out.detach())
         ragan = self._fooled(pairs.target, out)
-        perceptual = self.perceptual(out, pairs.target)
+        perceptual = self.perceptual(out, pairs.target) if self.perceptual else out.new_zeros(())
         mse = F.mse_loss(out, pairs.target)
         weights = self.weights
-        descend(self.optimiser, weights.ragan * ragan + weights.perceptual * perceptual + weights.mse * mse)
-        terms = {"mse": mse, "perceptual": perceptual, "ragan": ragan, "critic": critic}
+        loss = weights.ragan * ragan + weights.perceptual * perceptual + weights.mse * mse
+        descend(self.optimiser, loss)
+        terms = {"loss": loss, "mse": mse, "perceptual": perceptual, "ragan": ragan, "critic": critic}
         return {name: float(term.detach()) for name, term in terms.items()}
 
     def _teach_critic(self, target: Tensor, out: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """BPFRe's losses, with and without pairs, and its training (Xie et al., CVPR 2023; see `model.bpfre`).
 
 The poster leaves out, or prints otherwise, what follows, which is decided here:
-- Delta is the mean over RGB of |a - b|, full from MAP_FULL on, as the maps of this project are: a map that is
-  to weigh must reach 1, and differences in [0, 1] never do. Delta is a constant: no gradient goes through x~.
+- Delta is the mean over RGB of |a - b|, full at 0.08, as all maps here: a map that is to weigh must reach 1,
+  and differences in [0, 1] never do. Delta is a constant: no gradient goes through x~.
 - The discriminator's term on retouched pictures is printed as log(1 - D), as on raw ones; it is log D here,
   or there would be nothing to tell apart.
 - M in the adversarial terms is a constant, and that of the raw picture at the same place of the batch where
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.bpfre import BPFRe, BPFReConfig, Discriminator, Retouched
-from model.data.clips import MAP_FULL
+from model.data.sequences import imperfections
 from model.pairs import Pairs, PairTraining, descend
 
 PERCEPTUAL_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -36,8 +36,8 @@ class BPFReWeights:
 
 
 def blemishes(picture: Tensor, target: Tensor) -> Tensor:
-    """Delta [B, 1, H, W] in [0, 1] of RGB [B, 3, H, W]: 1 where they differ by MAP_FULL or more."""
-    return ((picture - target).abs().mean(1, keepdim=True) / MAP_FULL).clamp_max(1).detach()
+    """Delta [B, 1, H, W] in [0, 1] of RGB [B, 3, H, W], a constant."""
+    return imperfections(picture.detach(), target)
 
 
 def discriminator_loss(of_raw: Tensor, of_out: Tensor, of_target: Tensor, mask: Tensor) -> Tensor:
@@ -59,17 +59,17 @@ class BPFReTraining(PairTraining):
     def __init__(
         self,
         config: BPFReConfig,
-        perceptual: nn.Module,
+        perceptual: nn.Module | None,
         seed: int = 0,
         device: str = "cpu",
         weights: BPFReWeights | None = None,
     ) -> None:
-        """perceptual: mean absolute distance on PERCEPTUAL_LAYERS (`model.perceptual`)."""
+        """perceptual: mean absolute distance on PERCEPTUAL_LAYERS (`model.perceptual`); None: without."""
         torch.manual_seed(seed)
         self.weights = weights or BPFReWeights()
         self.network = BPFRe(config).to(device)
         self.discriminator = Discriminator(config.critic).to(device)
-        self.perceptual = perceptual.to(device)
+        self.perceptual = perceptual.to(device) if perceptual else None
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=RATE)
         self.discriminator_optimiser = torch.optim.Adam(self.discriminator.parameters(), lr=RATE)
 
@@ -92,8 +92,9 @@ class BPFReTraining(PairTraining):
         terms = self.supervised(made, pairs)
         terms["coarse"] = terms["coarse"] + self.consistency(clean.picture, target)
         terms["synthesis"] = synthesis_loss(self.discriminator(made.refined), made.map_refined.detach())
-        descend(self.optimiser, self._total(terms))
-        named = terms | {"discriminator": discriminator}
+        loss = self._total(terms)
+        descend(self.optimiser, loss)
+        named = {"loss": loss, **terms, "discriminator": discriminator}
         return {name: float(term.detach()) for name, term in named.items()}
 
     def supervised(self, made: Retouched, pairs: Pairs) -> dict[str, Tensor]:
@@ -109,8 +110,8 @@ class BPFReTraining(PairTraining):
 
     def consistency(self, picture: Tensor, target: Tensor) -> Tensor:
         """L_cons of one stage: L1 of pixels and of VGG's features."""
-        distance: Tensor = F.l1_loss(picture, target) + self.perceptual(picture, target)
-        return distance
+        distance = F.l1_loss(picture, target)
+        return distance + self.perceptual(picture, target) if self.perceptual else distance
 
     def _teach_discriminator(self, raw: Tensor, target: Tensor, made: Retouched) -> Tensor:
         pictures = (raw, made.refined.detach(), target)

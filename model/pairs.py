@@ -1,11 +1,15 @@
-"""Still pictures to train on, and what the trainings of the earlier systems share."""
+"""What the trainings of the two earlier systems, AutoRetouch and BPFRe, share: batches of stills, a step."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from model.distributed import average_gradients
+from model.paper.training import LossNotFiniteError, weights_of
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,11 @@ class PairTraining(ABC):
 
     @abstractmethod
     def step(self, pairs: Pairs) -> dict[str, float]:
-        """One step of every optimiser on `pairs`; the losses by name, unweighted."""
+        """One step of every optimiser on `pairs`; the network's loss, and its terms by name, unweighted.
+
+        Raises:
+            LossNotFiniteError: before the weights that it would spoil are changed.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -94,8 +102,18 @@ class PairTraining(ABC):
 
 
 def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step on `loss` of the weights that `optimiser` owns, and of no others."""
+    """One step on `loss`, its mean over the processes, of the weights that `optimiser` owns and of no others.
+
+    Raises:
+        LossNotFiniteError: before any weight is changed.
+    """
+    if not bool(torch.isfinite(loss)):
+        raise LossNotFiniteError(f"loss {float(loss.detach())}")
     optimiser.zero_grad(set_to_none=True)
-    owned = [weight for group in optimiser.param_groups for weight in group["params"]]
+    owned = weights_of(optimiser)
     torch.autograd.backward(loss, inputs=owned)
+    average_gradients(owned)
+    norm = float(nn.utils.get_total_norm([weight.grad for weight in owned if weight.grad is not None]))
+    if not math.isfinite(norm):
+        raise LossNotFiniteError(f"norm of the gradients {norm}")
     optimiser.step()

@@ -3,8 +3,8 @@
 One resumable command. OUT_DIR receives `checkpoint.pt` (everything, written atomically), `weights.pt` (the
 averaged weights), `curves.png`, `history.json` and `validation-<step>.png`. The schedule follows the budget
 (`--minutes` or `--steps`, the whole budget over all resumed runs), so that a resumed run goes on where the
-stopped one was. For the published network, which learns from raw and retouched pairs, see
-`python -m model.train --preset paper --help`.
+stopped one was. For the published network, which learns from raw and retouched pairs, and for the systems
+that came before, see `python -m model.train --system paper|autoretouch|bpfre --help`.
 """
 
 import argparse
@@ -29,8 +29,8 @@ from model.data.clips import Clip, ClipConfig, ClipSampler
 from model.data.portraits import FacesError
 from model.losses import LossWeights, Terms, Truth, frame_terms
 from model.optimiser import Optimiser
-from model.paper.config import PRESETS as PAPER_PRESETS
 from model.state import State
+from model.systems import LIVE, chosen_system, trainer_of
 from model.validate import validate
 from model.vretoucher import Step, Trace, VRetouchEr
 from model.weights import WeightsError, load_weights, save_atomic, save_weights
@@ -347,19 +347,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return p.parse_args(argv)
 
 
-def asks_for_paper(argv: list[str] | None) -> bool:
-    """Whether the command line names a preset of the published network, which learns from pairs on disk."""
-    p = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    p.add_argument("--preset")
-    return p.parse_known_args(argv)[0].preset in PAPER_PRESETS
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the command line."""
-    if asks_for_paper(argv):
-        from model.paper.train import main as train_paper
-
-        return train_paper(argv)
+    system, argv = chosen_system(argv)
+    if system != LIVE:
+        return trainer_of(system)(argv)
     arguments = vars(parse(argv))
     try:
         run(arguments.pop("resume"), arguments.pop("start_from"), Options(**arguments))

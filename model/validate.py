@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from model.data.clips import Clip
-from model.vretoucher import VRetouchEr
 from model.warp import warp
 
 LEVELS = 255.0
@@ -114,7 +113,7 @@ def save_png(picture: Tensor, path: Path) -> None:
 
 
 @torch.no_grad()
-def validate(network: VRetouchEr, clips: list[Clip], picture: Path | None = None) -> Figures:
+def validate(network: Causal, clips: list[Clip], picture: Path | None = None) -> Figures:
     """Figures over `clips`; the first batch also as a picture at `picture`."""
     results = []
     for index, clip in enumerate(clips):

@@ -25,7 +25,8 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
         [B, C, H, W], `image` carried to the present frame.
     """
     height, width = image.shape[-2:]
-    scale = torch.tensor([2 / width, 2 / height], dtype=image.dtype, device=image.device)
+    # Filled on the device: a copy of the host's numbers would wait, and no CUDA graph can record one.
+    scale = torch.cat([image.new_full((1, 1, 1, 1), 2 / side) for side in (width, height)], dim=1)
     # Scaled before the axes change places: ONNX Runtime is slow where the last axis is two long.
-    position = identity_grid(image) + (flow * scale.reshape(1, 2, 1, 1)).permute(0, 2, 3, 1)
+    position = identity_grid(image) + (flow * scale).permute(0, 2, 3, 1)
     return F.grid_sample(image, position, mode="bilinear", padding_mode="border", align_corners=False)

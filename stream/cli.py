@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from fractions import Fraction
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stream.arguments import add_retoucher, rate, seconds, size
 from stream.broadcast.urls import is_live
 from stream.camera.command import add_arguments as add_camera
-from stream.engine import default_threads, load_engine
+from stream.engine import EARLIER_SYSTEMS, Engine, default_threads, load_earlier, load_engine
 from stream.errors import VretouchError
 from stream.job import INTERRUPTED, PIPE, VIEWS, FileJob, RawVideo, Span, is_image
 from stream.relay.command import add_arguments as add_relay
@@ -73,6 +74,15 @@ def _add_file(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--compare", choices=VIEWS, metavar="VIEW", help="before and after: side, split or map"
     )
+    command.add_argument(
+        "--system",
+        choices=("live", *EARLIER_SYSTEMS),
+        default="live",
+        help="whose method: vretouch's own (the default), or one that came before it, with --weights",
+    )
+    command.add_argument(
+        "--weights", type=Path, metavar="FILE", help="of --system, made by `python -m model.train --system`"
+    )
     command.add_argument("--lossless", action="store_true", help="encode without loss (large)")
     command.add_argument(
         "--start", type=seconds, default=0.0, metavar="T", help="begin at T: seconds or hh:mm:ss"
@@ -108,12 +118,9 @@ def make_retoucher_of(options: argparse.Namespace) -> MakeRetoucher:
     def make() -> AbstractContextManager[FrameRetoucher]:
         from stream.retoucher import Retoucher
 
-        # One core decodes, composites and encodes meanwhile.
-        threads = options.threads or default_threads(spared=1)
-        engine = load_engine(options.engine, options.preset, threads)
         return Retoucher(
             options.preset,
-            engine,
+            _engine(options),
             options.strength,
             options.max_faces,
             also=options.also,
@@ -121,6 +128,15 @@ def make_retoucher_of(options: argparse.Namespace) -> MakeRetoucher:
         )
 
     return make
+
+
+def _engine(options: argparse.Namespace) -> Engine:
+    """What runs the network that the options ask for."""
+    # One core decodes, composites and encodes meanwhile.
+    threads = options.threads or default_threads(spared=1)
+    if getattr(options, "system", "live") in EARLIER_SYSTEMS:
+        return load_earlier(options.system, options.weights, options.engine, threads)
+    return load_engine(options.engine, options.preset, threads)
 
 
 def main(argv: Sequence[str] | None = None, make_retoucher: MakeRetoucher | None = None) -> int:
@@ -228,7 +244,7 @@ def _broadcast(options: argparse.Namespace) -> int:
     )
     if job.recording is not None:
         job.recording.check()
-    engine = load_engine(options.engine, options.preset, options.threads or default_threads(spared=1))
+    engine = _engine(options)
 
     def make_retoucher() -> Retoucher:
         return Retoucher(options.preset, engine, max_faces=options.max_faces)
@@ -244,7 +260,25 @@ def _tell(lines: Sequence[str], quiet: bool) -> None:
             print(line, file=sys.stderr)
 
 
+def _check_system(options: argparse.Namespace) -> None:
+    """That weights are named where they are needed, and only there."""
+    if options.system not in EARLIER_SYSTEMS:
+        if options.weights is not None:
+            raise UsageError(f"--weights is for --system {' or '.join(EARLIER_SYSTEMS)}; leave it out")
+        return
+    if options.weights is None:
+        raise UsageError(
+            f"--system {options.system} needs --weights FILE; make one with `python -m model.train --system "
+            f"{options.system}`"
+        )
+    if options.preset != "live":
+        raise UsageError(
+            f"--preset is not for --system {options.system}, whose file has its size; leave it out"
+        )
+
+
 def _check_file_options(options: argparse.Namespace) -> None:
+    _check_system(options)
     if is_live(options.out) or is_live(options.source):
         _check_broadcast_options(options)
         return

@@ -22,6 +22,8 @@ from stream.errors import EngineError, OptionError, WeightsError
 PRESETS = ("live", "studio", "paper")
 ENGINES = ("auto", "onnx-cpu", "torch-cpu", "torch-cuda", "onnx-cuda", "onnx-tensorrt")
 GPU_ENGINES = ("torch-cuda", "onnx-cuda", "onnx-tensorrt")
+# What came before, in torch and with weights of the user's own.
+EARLIER_SYSTEMS = ("autoretouch", "bpfre")
 # Those that `auto` looks at where there is a GPU; TensorRT builds for minutes when it is first used.
 AUTO_ENGINES = ("torch-cuda", "onnx-cuda")
 MAX_DEFAULT_THREADS = 4
@@ -122,6 +124,20 @@ def load_engine(name: str = "auto", preset: str = "live", threads: int | None = 
     return _checked(engine, preset, count) if name in GPU_ENGINES else engine
 
 
+def load_earlier(system: str, weights: Path, name: str = "auto", threads: int | None = None) -> Engine:
+    """AutoRetouch or BPFRe (`system`, one of EARLIER_SYSTEMS) with the weights at a path, on the engine
+    `name`: auto or torch-cpu, or torch-cuda."""
+    if system not in EARLIER_SYSTEMS:
+        raise EngineError(f"there is no system {system!r}; choose one of {', '.join(EARLIER_SYSTEMS)}")
+    if name not in ("auto", "torch-cpu", "torch-cuda"):
+        raise EngineError(f"{system} does not run on {name}; choose torch-cpu, torch-cuda or auto")
+    _needs_torch(system, "leave --system out")
+    from stream.engines.earlier_ import EarlierEngine
+
+    device = "cpu" if name == "auto" else name.removeprefix("torch-")
+    return EarlierEngine(system, weights, default_threads() if threads is None else threads, device)
+
+
 def _load(name: str, preset: str, threads: int) -> Engine:
     """The engine, not yet checked."""
     if name == "onnx-cpu":
@@ -130,11 +146,7 @@ def _load(name: str, preset: str, threads: int) -> Engine:
         return OnnxEngine(find_weights(preset), threads)
     if name in ("onnx-cuda", "onnx-tensorrt"):
         return _load_onnx_gpu(name, preset)
-    if not has_torch():
-        raise EngineError(
-            f"the engine {name} needs torch, which is not installed; "
-            "install it with `pip install vretouch[train]` or choose onnx-cpu"
-        )
+    _needs_torch(f"the engine {name}", "choose onnx-cpu")
     from stream.engines.torch_ import TorchEngine
 
     return TorchEngine(preset, threads, name.removeprefix("torch-"))
@@ -150,6 +162,14 @@ def _load_onnx_gpu(name: str, preset: str) -> Engine:
     from stream.kernels.cupy_ import CupyBoard
 
     return OnnxGpuEngine(name, find_weights(preset), CupyBoard())
+
+
+def _needs_torch(what: str, otherwise: str) -> None:
+    if not has_torch():
+        raise EngineError(
+            f"{what} needs torch, which is not installed; "
+            f"install it with `pip install vretouch[train]` or {otherwise}"
+        )
 
 
 def _fastest(preset: str, threads: int) -> Engine:

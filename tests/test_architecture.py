@@ -56,7 +56,7 @@ def test_the_default_run_imports_neither_torch_nor_the_model() -> None:
     modules = [
         named(path)[:-3].replace("/", ".")
         for path in (REPOSITORY / "stream").rglob("*.py")
-        if path.name not in ("torch_.py", "cupy_.py", "__main__.py", "__init__.py")
+        if path.name not in ("torch_.py", "earlier_.py", "cupy_.py", "__main__.py", "__init__.py")
     ]
     code = (
         f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
@@ -86,8 +86,8 @@ def pins(name: str) -> dict[str, str]:
 
 
 def needed_by_the_stream() -> set[str]:
-    """What it imports but for a GPU and in its torch engine."""
-    left_out = ("torch_.py", "cupy_.py")
+    """What it imports but for a GPU and in its torch engines."""
+    left_out = ("torch_.py", "earlier_.py", "cupy_.py")
     paths = [path for path in (REPOSITORY / "stream").rglob("*.py") if path.name not in left_out]
     return set().union(*(third_party(path) for path in paths))
 

@@ -1,9 +1,9 @@
 """Train the published network on pairs: `python -m model.train --preset paper DATA OUT`.
 
-DATA holds train|test / source|target with still pairs, as FFHQR, or folders of frames, as MRFV. OUT receives
-`checkpoint.pt` (everything), `weights.pt` (the averaged weights), `history.json` and `curves.png`, each
-written whole or not at all. With `torchrun --nproc-per-node N -m model.train --preset paper ...` N processes
-share the work; a step's clips are those of all processes.
+DATA holds train|test / source|target, and val if you like, with still pairs, as FFHQR, or folders of frames,
+as MRFV. OUT receives `checkpoint.pt` (everything) and `weights.pt` (the averaged weights), each written whole
+or not at all, `history.json` and `curves.png`. With `torchrun --nproc-per-node N -m model.train` in place of
+`python -m model.train` N processes share the work; a step's clips are those of all processes.
 """
 
 import argparse
@@ -42,7 +42,7 @@ class Options:
         bf16: run the networks in bfloat16.
         average: decay of the moving average of the weights.
         every: steps between reports.
-        judged: clips of the test split that a report is about.
+        judged: clips of `val`, or of `test` where there is none, that a report is about.
         vgg: file of VGG-19's weights; None for the one in torch hub's cache, "none" to leave the second
             term of Eq. 9 out.
         teacher: of the flow in videos: path of a SpyNet, "raft", or "none" to leave L_flow out.
@@ -106,7 +106,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     p.add_argument("--bf16", action="store_true", help="bfloat16 in the networks: half the memory")
     p.add_argument("--average", type=float, default=o.average, help="decay of the weights' moving average")
     p.add_argument("--every", type=positive, default=o.every, help="steps between reports")
-    p.add_argument("--judged", type=positive, default=o.judged, help="test clips of a report")
+    p.add_argument(
+        "--judged", type=positive, default=o.judged, help="clips of val, or test, that a report is about"
+    )
     p.add_argument("--vgg", help="file of VGG-19's weights (default: torch hub's cache), or none")
     p.add_argument("--teacher", help="of the flow in videos: file of a SpyNet, raft, or none")
     p.add_argument("--threads", type=positive, default=o.threads, help="that make clips ahead")

@@ -32,10 +32,11 @@ def open_teacher(name: str, device: str = "cpu") -> Teacher:
 def _raft(device: str) -> Teacher:
     try:
         from torchvision.models import optical_flow
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision of another torch
+        said = str(error).partition("\n")[0]
         raise WeightsError(
-            "torchvision is not installed, of which RAFT is a part; install the one that goes with your "
-            "torch, or give the path of a pretrained SpyNet."
+            f"torchvision, of which RAFT is a part, cannot be imported ({said}); install the one that goes "
+            "with your torch, or give the path of a pretrained SpyNet."
         ) from error
     file = optical_flow.Raft_Large_Weights.DEFAULT.url.rpartition("/")[2]
     path = Path(torch.hub.get_dir()) / "checkpoints" / file

@@ -192,9 +192,11 @@ def prepare(options: Options, resume: bool) -> Run:
 
 
 def test_clips(options: Options) -> list[Clip]:
-    """The same clips of the test split every time, one of each of its first pairs."""
+    """What reports are about: the same clips every time, one of each of the first pairs of `val`, or where
+    there is none, of `test`."""
     config = SequenceConfig(options.size, max(2, options.frames), options.motion)
-    tests = PairClips(options.data, "test", config, seed=JUDGED_SEED)
+    split = "val" if (options.data / "val").is_dir() else "test"
+    tests = PairClips(options.data, split, config, seed=JUDGED_SEED)
     return [tests.clip(number, index=number) for number in range(min(options.judged, len(tests)))]
 
 

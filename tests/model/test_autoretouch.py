@@ -134,7 +134,9 @@ def test_a_step_is_that_of_the_weighted_terms(monkeypatch: pytest.MonkeyPatch) -
     of_target, of_out = made.critic(target), made.critic(out)
     ragan = F.softplus(of_target.mean() - of_out).mean() + F.softplus(of_target - of_out.mean()).mean()
     assert terms["ragan"] == pytest.approx(ragan.item(), rel=1e-5)
-    (1e-3 * ragan + 6e-3 * perceptual + 0.5 * F.mse_loss(out, target)).backward()
+    loss = 1e-3 * ragan + 6e-3 * perceptual + 0.5 * F.mse_loss(out, target)
+    assert terms["loss"] == pytest.approx(loss.item(), rel=1e-4)
+    loss.backward()
     optimiser = torch.optim.Adam(before.parameters(), lr=2e-4)
     optimiser.step()
     for ours, wanted in zip(made.network.parameters(), before.parameters(), strict=True):
@@ -172,3 +174,9 @@ def test_pictures_larger_than_a_window_are_cut_to_one() -> None:
     made.network.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape)))
     made.step(Pairs(torch.rand(1, 3, 160, 152), torch.rand(1, 3, 160, 152)))
     assert seen == [(1, 3, 150, 150)]
+
+
+def test_without_vggs_weights_the_rest_of_the_loss_teaches() -> None:
+    made = AutoRetouchTraining(TINY, None)
+    terms = made.step(Pairs(*spotted(2)))
+    assert terms["perceptual"] == 0.0 and terms["mse"] > 0.0

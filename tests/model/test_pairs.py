@@ -9,6 +9,7 @@ from tests.conftest import require
 torch = require("torch")
 
 from model.pairs import Pairs, crop, descend, mirror, perturb_colour  # noqa: E402
+from model.paper.training import LossNotFiniteError  # noqa: E402
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -84,3 +85,15 @@ def test_a_step_changes_what_its_optimiser_owns_and_leaves_no_gradient_elsewhere
     descend(torch.optim.SGD(owned.parameters(), lr=0.1), other(owned(torch.ones(1, 1))).sum())
     torch.testing.assert_close(owned.weight, before - 0.1 * other.weight)
     assert other.weight.grad is None
+
+
+def test_a_loss_or_a_gradient_that_is_not_finite_changes_nothing() -> None:
+    owned = torch.nn.Linear(1, 1)
+    before = owned.weight.detach().clone()
+    optimiser = torch.optim.SGD(owned.parameters(), lr=0.1)
+    made = owned(torch.ones(1, 1)).sum()
+    with pytest.raises(LossNotFiniteError, match="loss nan"):
+        descend(optimiser, made * float("nan"))
+    with pytest.raises(LossNotFiniteError, match="norm of the gradients"):
+        descend(optimiser, (made * 0.0).sqrt())  # 0, but infinitely steep
+    assert torch.equal(owned.weight, before)

@@ -151,3 +151,19 @@ def test_live_stays_within_its_arithmetic() -> None:
 def test_an_unknown_preset_is_named() -> None:
     with pytest.raises(UnknownPresetError, match="'huge'"):
         preset("huge")
+
+
+def test_nothing_in_a_step_is_made_of_the_hosts_numbers(
+    network: VRetouchEr, faces: "torch.Tensor", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = network.fresh_state(faces[0])
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a CUDA graph cannot record a copy from the host")
+
+    for name in ("tensor", "as_tensor", "from_numpy"):
+        monkeypatch.setattr(torch, name, refuse)
+    monkeypatch.setattr(torch.Tensor, "item", refuse)
+    monkeypatch.setattr(torch.Tensor, "__bool__", refuse)
+    with torch.no_grad():
+        network.step(faces[0], state)

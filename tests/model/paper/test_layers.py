@@ -133,9 +133,12 @@ def test_a_block_leaves_clean_skin_and_replaces_an_imperfection() -> None:
     mask[:, 1, 2] = 1.0
     with torch.no_grad():
         out, other = block(features, mask, sums), block(features, mask, sums + 1)
+        found = block.out(block.attend(block.query(block.norm(features), mask), sums[:, 0], sums[:, 1]))
+        change = found + block.mlp(found)
     changed = (out != features).any(-1)[0]
     assert changed.nonzero().tolist() == [[1, 2]]
     assert not torch.equal(out[0, 1, 2], other[0, 1, 2])
+    torch.testing.assert_close(out[0, 1, 2], change[0, 1, 2])
 
 
 def test_imperfect_skin_of_a_reference_is_not_looked_at() -> None:
@@ -166,6 +169,19 @@ def test_the_flow_of_a_coarse_level_grows_with_the_picture() -> None:
         spynet.levels[0][-1].bias.copy_(torch.tensor([1.0, -0.5]))  # pixels at 1/8
         flow = spynet(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
     torch.testing.assert_close(flow.mean((0, 2, 3)), torch.tensor([8.0, -4.0]))
+
+
+def test_a_level_sees_the_present_and_the_earlier_picture_fetched_along_the_flow() -> None:
+    spynet = SpyNet(TINY)
+    seen: list[torch.Tensor] = []
+    spynet.levels[-1].register_forward_hook(lambda level, inputs, output: seen.append(inputs[0]))
+    earlier, now = torch.rand(2, 1, 3, 32, 32)
+    with torch.no_grad():
+        spynet.levels[-2][-1].bias.copy_(torch.tensor([2.0, 0.0]))  # four pixels to the right, a frame ago
+        spynet(earlier, now)
+    present, fetched = (x * spynet.deviation + spynet.mean for x in (seen[0][:, :3], seen[0][:, 3:6]))
+    torch.testing.assert_close(present, now)
+    torch.testing.assert_close(fetched[..., :-4], earlier[..., 4:])
 
 
 def saved_spynet(path: Path, wrap: str = "", rename: str = "basic_module.{}.basic_module.{}") -> SpyNet:

@@ -191,6 +191,18 @@ def test_a_part_that_is_off_has_no_say(
     assert not torch.equal(both, run(paper_network, paper_faces[3:4], changed)[0][0])
 
 
+def test_the_flow_of_the_face_moves_the_map_an_eighth_as_far(paper_network: PaperVRetouchEr) -> None:
+    found, earlier = torch.randn(2, 1, 16, 4, 4, generator=torch.Generator().manual_seed(0))
+    flow = torch.zeros(1, 2, 32, 32)
+    flow[:, 0] = 8.0
+    seen = torch.ones(1, 1)
+    with torch.no_grad():
+        got = paper_network.refine(found, earlier, flow, seen)
+        one_px = torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 4, 4)
+        expected = torch.sigmoid(paper_network.fir(found, earlier, one_px, torch.ones(1, 1, 1, 1)))
+    torch.testing.assert_close(got, expected)
+
+
 def test_a_config_survives_being_saved_and_an_unknown_preset_is_named() -> None:
     import json
 

@@ -93,6 +93,17 @@ def test_two_processes_have_the_losses_of_one_with_twice_the_batch(stills: Path,
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
 
 
+def test_reports_are_about_val_where_there_is_one(tmp_path: Path) -> None:
+    data = write_stills(tmp_path / "data", count=1)
+    chosen = Options(data, tmp_path / "out", size=32, frames=1, judged=5)
+    assert len(train_module.test_clips(chosen)) == 2
+    for side, pixels in zip(("source", "target"), face(7, 96), strict=True):
+        write(data / "val" / side / "56000.png", pixels)
+    (clip,) = train_module.test_clips(chosen)
+    assert clip.raw.shape == (1, 2, 3, 32, 32)  # flicker needs two frames
+    assert torch.equal(clip.raw, train_module.test_clips(chosen)[0].raw)
+
+
 def test_references_of_both_kinds_and_bfloat16_can_be_trained(stills: Path, tmp_path: Path) -> None:
     run = ("--iterations", "1", "--references", "around", "--motion", "smooth", "--bf16")
     assert train(stills, tmp_path, *run) == 0

@@ -285,3 +285,20 @@ def test_files_of_weights(tmp_path: Path, paper_network: PaperVRetouchEr) -> Non
         load_paper(tmp_path / "other.pt")
     with pytest.raises(WeightsError, match=r"no weights at .*none\.pt"):
         load_paper(tmp_path / "none.pt")
+
+
+def test_the_whole_network_takes_a_step_and_is_judged(tmp_path: Path) -> None:
+    """Preset `paper` itself, with the paper's settings but for the crop: two clips of FFHQR's layout."""
+    folder = write_stills(tmp_path, count=1)
+    config = SequenceConfig(size=32, frames=3, motion="independent")
+    train, test = (PairClips(folder, split, config) for split in ("train", "test"))
+    made = PaperTraining(PRESETS["paper"], Perceptual(None, PERCEPTUAL_LAYERS, seed=1))
+    terms = made.step([train.batch([0])])
+    assert all(math.isfinite(value) and value > 0 for value in terms.values())
+    clip = test.clip(0, index=0)
+    figures = judge(made.averaged, [clip])
+    assert all(math.isfinite(value) for value in figures.values())
+    with torch.no_grad():  # step after step as the whole clip
+        streamed, _ = retouched(made.averaged, clip.raw)
+        whole = made.averaged.clip(clip.raw).image.clamp(0, 1)
+    torch.testing.assert_close(streamed, whole, atol=1 / 255, rtol=0)

@@ -1,4 +1,4 @@
-"""stream.tracker and stream.crossing where faces meet: each keeps its id, and none is given another's."""
+"""stream.crossing, and stream.tracker where faces meet: each keeps its id, and none is given another's."""
 
 from collections.abc import Callable
 
@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from stream import Retoucher
+from stream.crossing import groups_of, tell_apart
 from stream.face import FaceModels
 from stream.track import Track
 from stream.tracker import Tracker
 from tests.conftest import require
 from tests.stream.crowd import Crowd, Person, walk
-from tests.stream.fakes import FakeEngine, FakeState
+from tests.stream.fakes import FakeEngine, FakeState, face_at, noise_frame
 
 Seen = dict[int, set[int]]
 
@@ -186,6 +187,21 @@ def test_faces_are_told_apart_though_every_second_frame_glides() -> None:
     assert [t.seen for t in tracker.tracks] == [True, True]
 
 
+def test_a_hidden_face_is_forgotten_in_time_though_all_glide() -> None:
+    crowd = Crowd(
+        Person(1, 0.36, walk((100, 180), (250.0, 0.0))), Person(2, 0.22, walk((330, 180), (0.0, 0.0)))
+    )
+    tracker, _ = follow(crowd, 28)
+    frame = crowd.draw(27 / 30)
+    for k in range(50):
+        assert tracker.hidden == {1} or k > 30
+        tracker.update(frame, 1 / 30, find=False)
+        assert not tracker.looked
+        for track in tracker.tracks:
+            track.align()
+    assert tracker.hidden == set()
+
+
 def test_faces_apart_cost_what_they_did() -> None:
     crowd = Crowd(Person(1, 0.3, walk((120, 180), (0.0, 0.0))), Person(2, 0.3, walk((500, 180), (0.0, 0.0))))
     tracker = Tracker(crowd, 2)
@@ -207,6 +223,76 @@ def test_a_cut_forgets_hidden_faces_too() -> None:
     tracker.restart()
     assert tracker.hidden == set()
     np.testing.assert_array_equal([t.id for t in tracker.update(crowd.draw(1.6), 1 / 30)], [2, 3])
+
+
+def known(face_id: int, landmarks_px: np.ndarray, speed_px: tuple[float, float] = (0.0, 0.0)) -> Track:
+    track = Track(face_id, landmarks_px, 1.0)
+    track.align()
+    track.speed_px = np.array(speed_px, np.float32)
+    return track
+
+
+FRAME = noise_frame(360, 640)
+
+
+def test_faces_are_one_group_where_their_ways_meet() -> None:
+    one, other = known(0, face_at(150, 180, 0.2)), known(1, face_at(250, 180, 0.2))
+    third = known(2, face_at(450, 180, 0.2))
+    assert groups_of([], 0.1) == []
+    assert groups_of([one, other, third], 0.1) == [[one], [other], [third]]
+    one.speed_px[0] = 400.0
+    assert sorted(len(group) for group in groups_of([one, other, third], 0.1)) == [1, 2]
+    one.speed_px[0] = 3000.0
+    assert [len(group) for group in groups_of([one, other, third], 0.1)] == [3]
+
+
+def test_of_two_meshes_on_one_face_the_nearer_one_is_taken() -> None:
+    face = face_at(300, 180, 0.3)
+
+    def mesh(around_px: np.ndarray) -> np.ndarray:
+        return face + np.float32(0.1) * (around_px.mean(axis=0) - face.mean(axis=0))
+
+    behind, before = known(0, face_at(345, 180, 0.28)), known(1, face.copy())
+    tell_apart(FRAME, [behind, before], mesh, [], 1 / 30)
+    np.testing.assert_allclose(before.landmarks_px, face, atol=1e-3)
+    assert (behind.hidden, behind.seen, behind.fade) == (True, False, 0.0)
+
+
+def test_a_small_face_seen_inside_a_larger_one_is_none() -> None:
+    large, small = face_at(300, 180, 0.4), face_at(320, 200, 0.15)
+    near, far = known(0, large), known(1, small)
+    tell_apart(FRAME, [near, far], lambda around_px: around_px.copy(), [], 1 / 30)
+    assert near.seen
+    assert far.hidden
+
+
+def test_a_face_that_stops_is_looked_for_where_it_was_too() -> None:
+    faces = [face_at(200, 180, 0.2), face_at(290, 180, 0.2)]
+
+    def mesh(around_px: np.ndarray) -> np.ndarray | None:
+        near = [face for face in faces if np.abs(face - around_px).mean() < 20.0]
+        return near[0] if near else None
+
+    stops, stands = known(0, faces[0].copy(), (0.0, 600.0)), known(1, faces[1].copy())
+    tell_apart(FRAME, [stops, stands], mesh, [], 0.1)
+    assert stops.seen
+    assert stands.seen
+
+
+def test_nothing_is_learnt_of_a_face_that_touches_another() -> None:
+    crowd = Crowd(
+        Person(1, 0.36, walk((180, 180), (100.0, 0.0))), Person(2, 0.24, walk((330, 180), (0.0, 0.0)))
+    )
+    tracker, _ = follow(crowd, 18)
+    look, speed = tracker.tracks[1].look, float(np.abs(tracker.tracks[1].speed_px).max())
+    assert look is not None
+    for k in range(18, 25):
+        for track in tracker.update(crowd.draw(k / 30), 1 / 30):
+            track.align()
+    touching = tracker.tracks[1]
+    assert touching.box_px[0] < tracker.tracks[0].box_px[2]
+    assert touching.look is look
+    assert float(np.abs(touching.speed_px).max()) <= speed
 
 
 class Witness(FakeEngine):

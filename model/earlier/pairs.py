@@ -1,0 +1,89 @@
+"""Where the pairs of a training come from: frames of painted clips, or pictures on disk."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+from torch.utils.data import DataLoader
+
+from model.data.ahead import made_ahead
+from model.data.clips import Clip
+from model.data.pairs import PairsError
+from model.data.sequences import PairClips, SequenceConfig
+from model.earlier.options import Options
+from model.pairs import Pairs
+from model.train import ClipStream, validation_clips
+from model.train import Options as ClipOptions
+
+JUDGED_SEED = 12345
+JUDGED_PAIRS = 8
+JUDGED_FRAMES = 3
+THREADS = 2
+
+
+def pairs_of(clip: Clip) -> Pairs:
+    """The frames of clips [B, T, ...] as pairs."""
+    return Pairs(clip.raw.flatten(0, 1), clip.target.flatten(0, 1))
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether the folder holds prepared portraits, and not pairs on disk.
+
+    Raises:
+        PairsError: it holds neither.
+    """
+    if (folder / "index.json").is_file():
+        return True
+    if (folder / "train").is_dir():
+        return False
+    raise PairsError(
+        f"{folder} holds neither prepared portraits nor pairs; make the first with `python -m "
+        "stream.portraits`, or lay pairs out as train|test / source|target."
+    )
+
+
+def batches(options: Options, step: int) -> Iterator[Pairs]:
+    """Endless pairs from step `step` on."""
+    clips = _painted(options, step) if is_prepared(options.data) else _on_disk(options, step)
+    return (pairs_of(clip) for clip in clips)
+
+
+def _painted(options: Options, step: int) -> Iterator[Clip]:
+    """The very clips that the causal network learns from."""
+    stream = ClipStream(_clip_options(options), step)
+    return iter(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4))
+
+
+def _on_disk(options: Options, step: int) -> Iterator[Clip]:
+    """Crops of the pictures, each frame another one of its picture."""
+    config = SequenceConfig(options.size, options.frames, "independent")
+    clips = PairClips(options.data, "train", config, options.seed)
+    batch = options.batch
+    numbers = (range(n * batch, (n + 1) * batch) for n in count(step))
+    return made_ahead(clips.batch, numbers, THREADS)
+
+
+def held_out(options: Options) -> list[Clip]:
+    """The same clips of people or pictures that are not trained on every time."""
+    if is_prepared(options.data):
+        return validation_clips(_clip_options(options))
+    config = SequenceConfig(frames=JUDGED_FRAMES, motion="smooth")
+    tests = PairClips(options.data, "test", config, JUDGED_SEED)
+    return [tests.clip(number, index=number) for number in range(min(JUDGED_PAIRS, len(tests)))]
+
+
+def _clip_options(options: Options) -> ClipOptions:
+    return ClipOptions(
+        options.data,
+        options.out,
+        batch=options.batch,
+        frames=options.frames,
+        size=options.size,
+        seed=options.seed,
+    )
+
+
+def to_device(pairs: Pairs, device: str) -> Pairs:
+    """The pairs on `device`."""
+    raw, target = (picture.to(device, non_blocking=True) for picture in (pairs.raw, pairs.target))
+    return Pairs(raw, target)

@@ -1,0 +1,247 @@
+"""Train an earlier system: the run behind `python -m model.train --system autoretouch|bpfre DATA OUT`."""
+
+import copy
+import json
+import math
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.config import UnknownPresetError
+from model.curves import draw_curves
+from model.data.clips import Clip
+from model.data.pairs import PairsError
+from model.data.portraits import FacesError
+from model.earlier.options import Options, parser
+from model.earlier.pairs import batches, held_out, to_device
+from model.earlier.systems import Earlier, FrameByFrame, config_of, perceptual_of, training_of
+from model.earlier.weights import save_earlier, system_of
+from model.pairs import Pairs, PairTraining
+from model.paper.train import out_of_memory
+from model.perceptual import Perceptual
+from model.train import Progress, average_into, mean_terms
+from model.train import to_device as clip_to_device
+from model.validate import validate
+from model.weights import WeightsError, save_atomic
+
+
+class TrainingError(ValueError):
+    """The training cannot start or go on; one sentence for a person."""
+
+
+class NoPerceptual(nn.Module):
+    """In the place of the perceptual distance: 0."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:  # noqa: ARG002
+        """RGB [B, 3, H, W] twice to 0."""
+        return a.new_zeros(())
+
+
+@dataclass
+class Run:
+    """One training under way.
+
+    Attributes:
+        options: what was asked.
+        training: network, critic and optimisers.
+        averaged: the network with the moving average of its weights.
+        tests: what reports are about.
+        progress: where it stands.
+    """
+
+    options: Options
+    training: PairTraining
+    averaged: Earlier
+    tests: list[Clip]
+    progress: Progress = field(default_factory=Progress)
+
+    def train(self) -> None:
+        """Run until the budget is used; report and save on the way and at the end."""
+        o, progress = self.options, self.progress
+        recent: list[dict[str, float]] = []
+        last = time.monotonic()
+        for pairs in batches(o, progress.step):
+            recent.append(self.update(to_device(pairs, o.device)))
+            now = time.monotonic()
+            progress.minutes += min(now - last, 30.0) / 60  # a paused process does not use its budget
+            last = now
+            done = progress.step >= o.steps or progress.minutes >= o.minutes
+            if done or progress.step % o.every == 0:
+                self.report(mean_terms(recent))
+                recent, last = [], time.monotonic()
+            if done:
+                return
+
+    def update(self, pairs: Pairs) -> dict[str, float]:
+        """One step; the loss and its terms.
+
+        Raises:
+            TrainingError: they are not finite.
+        """
+        terms = self.training.step(pairs)
+        wrong = [name for name, value in terms.items() if not math.isfinite(value)]
+        if wrong:
+            raise self._not_finite(", ".join(wrong))
+        self.progress.step += 1
+        step = self.progress.step
+        average_into(self.averaged, self.training.network, min(self.options.average, step / (step + 10)))
+        return terms
+
+    def _not_finite(self, what: str) -> TrainingError:
+        step, good = self.progress.step, [int(entry["step"]) for entry in self.progress.history]
+        path = self.options.out / "checkpoint.pt"
+        kept = f"{path} is of step {good[-1]}, go on from it" if good else "nothing was saved yet, begin anew"
+        return TrainingError(f"After step {step} this is not finite: {what}; {kept} with a lower --rate.")
+
+    def report(self, terms: dict[str, float]) -> None:
+        """Judge, print a line, and write everything.
+
+        Raises:
+            TrainingError: the weights are not finite.
+        """
+        if not all(bool(torch.isfinite(weight).all()) for weight in self.training.network.parameters()):
+            raise self._not_finite("the weights")
+        out, progress = self.options.out, self.progress
+        picture = out / f"validation-{progress.step:06d}.png"
+        figures = validate(FrameByFrame(self.averaged), self.tests, picture).to_dict()
+        progress.history.append({"step": progress.step, "minutes": progress.minutes, **terms, **figures})
+        (out / "history.json").write_text(json.dumps(progress.history, indent=1))
+        draw_curves(progress.history, out / "curves.png")
+        self.save()
+        line = ", ".join(f"{k} {v:.3g}" for k, v in {**terms, **figures}.items())
+        print(f"step {progress.step}, {progress.minutes:.1f} min: {line}", flush=True)
+
+    def save(self) -> None:
+        """Checkpoint and averaged weights, each whole or not at all."""
+        o = self.options
+        content = {
+            "system": o.system,
+            "config": asdict(self.averaged.config),
+            "settings": o.settings(),
+            "training": self.training.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "progress": asdict(self.progress),
+        }
+        save_atomic(content, o.out / "checkpoint.pt")
+        save_earlier(o.system, self.averaged, o.out / "weights.pt", perceptual=o.perceptual)
+
+    def resume(self) -> None:
+        """Go on from the checkpoint.
+
+        Raises:
+            TrainingError: it is of another system or of other settings.
+            WeightsError: it is damaged.
+        """
+        path = self.options.out / "checkpoint.pt"
+        try:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise WeightsError(
+                f"{path} cannot be read ({type(error).__name__}); restore it, or begin in another folder."
+            ) from error
+        if system_of(saved) != self.options.system:
+            raise TrainingError(
+                f"{path} is of {system_of(saved)}, not of {self.options.system}; give another folder for OUT."
+            )
+        self._check_same(saved.get("settings", {}))
+        self.training.load_state_dict(saved["training"])
+        self.averaged.load_state_dict(saved["averaged"])
+        self.progress = Progress(**saved["progress"])
+
+    def _check_same(self, then: dict[str, Any]) -> None:
+        changed = [
+            f"{name} was {then.get(name)}, not {value}"
+            for name, value in self.options.settings().items()
+            if then.get(name) != value
+        ]
+        if changed:
+            raise TrainingError(
+                f"{self.options.out / 'checkpoint.pt'} is of a training with other settings "
+                f"({'; '.join(changed)}); resume with those, or give another folder for OUT."
+            )
+
+
+def prepare(options: Options, resume: bool) -> Run:
+    """The training as asked, ready to run.
+
+    Raises:
+        TrainingError, PairsError, FacesError, WeightsError: it cannot start.
+    """
+    found = (options.out / "checkpoint.pt").is_file()
+    if found and not resume:
+        raise TrainingError(
+            f"{options.out} holds a training already; go on with --resume, or give another folder."
+        )
+    config = config_of(options.system, options.preset)
+    tests = [clip_to_device(clip, options.device) for clip in held_out(options)]
+    training = training_of(config, _perceptual(options), options.seed, options.device)
+    _set_rate(training, options.rate)
+    network = training.network
+    run = Run(options, training, copy.deepcopy(network), tests)  # type: ignore[arg-type]
+    if found:
+        run.resume()
+    return run
+
+
+def _set_rate(training: PairTraining, rate: float) -> None:
+    """The network's rate, the critic's in proportion."""
+    parts = training.parts()
+    factor = rate / parts["optimiser"].param_groups[0]["lr"]
+    for part in parts.values():
+        if isinstance(part, torch.optim.Optimizer):
+            for group in part.param_groups:
+                group["lr"] *= factor
+
+
+def _perceptual(options: Options) -> nn.Module:
+    """VGG-19's term, if it is kept.
+
+    Raises:
+        WeightsError: its weights are not there.
+    """
+    if not options.perceptual:
+        return NoPerceptual()
+    layers, distance = perceptual_of(options.system)
+    try:
+        return Perceptual(options.vgg, layers, distance)
+    except WeightsError as error:
+        said = str(error).removesuffix(".")
+        raise WeightsError(
+            f"{said}, with --vgg FILE; or train without that term, with --no-perceptual."
+        ) from error
+
+
+def main(system: str, argv: list[str] | None = None) -> int:
+    """Run the command line."""
+    arguments = vars(parser(system).parse_args(argv))
+    resume = arguments.pop("resume")
+    try:
+        train(Options(system, **arguments), resume)
+    except (TrainingError, PairsError, FacesError, WeightsError, UnknownPresetError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def train(options: Options, resume: bool = False) -> None:
+    """Train as asked; what stops it is said in a sentence.
+
+    Raises:
+        TrainingError: the loss is not finite, or memory is out.
+        PairsError, FacesError, WeightsError: the data or the weights cannot be used.
+    """
+    try:
+        run = prepare(options, resume)
+        options.out.mkdir(parents=True, exist_ok=True)
+        run.train()
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"The memory does not suffice for {options.batch} clips of {options.frames} frames of "
+            f"{options.size} pixels; lower --batch, --frames or --size."
+        ) from error
