@@ -10,8 +10,8 @@ from model.data.ahead import made_ahead
 from model.data.clips import Clip
 from model.data.pairs import PairsError
 from model.data.sequences import PairClips, SequenceConfig
+from model.earlier import Pairs
 from model.earlier.options import Options
-from model.pairs import Pairs
 from model.train import ClipStream, validation_clips
 from model.train import Options as ClipOptions
 

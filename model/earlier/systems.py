@@ -12,7 +12,7 @@ from model.bpfre_training import PERCEPTUAL_LAYERS as BPFRE_LAYERS
 from model.bpfre_training import BPFReTraining
 from model.config import UnknownPresetError
 from model.data.sequences import imperfections
-from model.pairs import PairTraining
+from model.earlier import PairTraining
 from model.perceptual import Distance
 
 SYSTEMS = ("autoretouch", "bpfre")
@@ -51,7 +51,7 @@ def network_of(config: EarlierConfig) -> Earlier:
     return AutoRetouch(config) if isinstance(config, AutoRetouchConfig) else BPFRe(config)
 
 
-def training_of(config: EarlierConfig, perceptual: nn.Module, seed: int, device: str) -> PairTraining:
+def training_of(config: EarlierConfig, perceptual: nn.Module | None, seed: int, device: str) -> PairTraining:
     """A training of a network of these sizes."""
     if isinstance(config, AutoRetouchConfig):
         return AutoRetouchTraining(config, perceptual, seed, device)

@@ -8,18 +8,18 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from model.config import UnknownPresetError
 from model.curves import draw_curves
 from model.data.clips import Clip
 from model.data.pairs import PairsError
 from model.data.portraits import FacesError
+from model.earlier import Pairs, PairTraining
 from model.earlier.options import Options, parser
 from model.earlier.pairs import batches, held_out, to_device
 from model.earlier.systems import Earlier, FrameByFrame, config_of, perceptual_of, training_of
 from model.earlier.weights import save_earlier, system_of
-from model.pairs import Pairs, PairTraining
 from model.paper.train import out_of_memory
 from model.paper.training import LossNotFiniteError
 from model.perceptual import Perceptual
@@ -31,14 +31,6 @@ from model.weights import WeightsError, save_atomic
 
 class TrainingError(ValueError):
     """The training cannot start or go on; one sentence for a person."""
-
-
-class NoPerceptual(nn.Module):
-    """In the place of the perceptual distance: 0."""
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:  # noqa: ARG002
-        """RGB [B, 3, H, W] twice to 0."""
-        return a.new_zeros(())
 
 
 @dataclass
@@ -80,7 +72,7 @@ class Run:
         """One step; the loss and its terms.
 
         Raises:
-            TrainingError: they are not finite.
+            TrainingError: it is not finite; the weights are as they were.
         """
         try:
             terms = self.training.step(pairs)
@@ -95,16 +87,10 @@ class Run:
         step, good = self.progress.step, [int(entry["step"]) for entry in self.progress.history]
         path = self.options.out / "checkpoint.pt"
         kept = f"{path} is of step {good[-1]}, go on from it" if good else "nothing was saved yet, begin anew"
-        return TrainingError(f"After step {step} this is not finite: {what}; {kept} with a lower --rate.")
+        return TrainingError(f"Step {step + 1} is not finite ({what}); {kept} with a lower --rate.")
 
     def report(self, terms: dict[str, float]) -> None:
-        """Judge, print a line, and write everything.
-
-        Raises:
-            TrainingError: the weights are not finite.
-        """
-        if not all(bool(torch.isfinite(weight).all()) for weight in self.training.network.parameters()):
-            raise self._not_finite("the weights")
+        """Judge, print a line, and write everything."""
         out, progress = self.options.out, self.progress
         picture = out / f"validation-{progress.step:06d}.png"
         figures = validate(FrameByFrame(self.averaged), self.tests, picture).to_dict()
@@ -197,14 +183,14 @@ def _set_rate(training: PairTraining, rate: float) -> None:
                 group["lr"] *= factor
 
 
-def _perceptual(options: Options) -> nn.Module:
+def _perceptual(options: Options) -> nn.Module | None:
     """VGG-19's term, if it is kept.
 
     Raises:
         WeightsError: its weights are not there.
     """
     if not options.perceptual:
-        return NoPerceptual()
+        return None
     layers, distance = perceptual_of(options.system)
     try:
         return Perceptual(options.vgg, layers, distance)
