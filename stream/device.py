@@ -7,7 +7,7 @@ found on the CPU while the GPU is at the frame before.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -113,6 +113,14 @@ class DeviceRetoucher(Retoucher):
         held = None if self._cropping else self._upload(frame)
         located = super().locate(frame, pts_s, find=find)
         return located if held is None else LocatedOnDevice(**vars(located), held=held)
+
+    def sent(self, frame_rgb_u8: npt.NDArray[np.uint8], located: Located) -> Located:
+        """What `locate` gives, of a frame whose faces were found before: only its way to the GPU is left."""
+        frame = checked_frame(frame_rgb_u8)
+        if not self._fits(frame):
+            return located
+        faces = tuple(replace(face, face_u8=_UNCROPPED) for face in located.faces)
+        return LocatedOnDevice(**vars(located) | {"faces": faces, "held": self._upload(frame)})
 
     def step(self, located: Located, *, at_most: int | None = None, wait: bool = True) -> Stepped:
         """See Retoucher.step; set going, and never waited for."""
