@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.earlier import Pairs, PairTraining, crop, descend, mirror, perturb_colour
 from model.encoder import activate, conv, upsample
-from model.pairs import Pairs, PairTraining, crop, descend, mirror, perturb_colour
 from model.ragan import Critic, RunningEstimate, relativistic
 
 WINDOW_PX = 150

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from model.bpfre import BPFRe, BPFReConfig, Discriminator, Retouched
 from model.data.sequences import imperfections
-from model.pairs import Pairs, PairTraining, descend
+from model.earlier import Pairs, PairTraining, descend
 
 PERCEPTUAL_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 RATE = 2e-4

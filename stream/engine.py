@@ -152,8 +152,6 @@ def _load(name: str, preset: str, threads: int) -> Engine:
     return TorchEngine(preset, threads, name.removeprefix("torch-"))
 
 
-<<<<<<< HEAD
-=======
 def _needs_torch(what: str, otherwise: str) -> None:
     if not has_torch():
         raise EngineError(
@@ -162,7 +160,6 @@ def _needs_torch(what: str, otherwise: str) -> None:
         )
 
 
->>>>>>> systems
 def _load_onnx_gpu(name: str, preset: str) -> Engine:
     if importlib.util.find_spec("cupy") is None:
         raise EngineError(
@@ -173,17 +170,6 @@ def _load_onnx_gpu(name: str, preset: str) -> Engine:
     from stream.kernels.cupy_ import CupyBoard
 
     return OnnxGpuEngine(name, find_weights(preset), CupyBoard())
-<<<<<<< HEAD
-
-
-def _needs_torch(what: str, otherwise: str) -> None:
-    if not has_torch():
-        raise EngineError(
-            f"{what} needs torch, which is not installed; "
-            f"install it with `pip install vretouch[train]` or {otherwise}"
-        )
-=======
->>>>>>> systems
 
 
 def _fastest(preset: str, threads: int) -> Engine:

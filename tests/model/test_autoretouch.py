@@ -23,7 +23,7 @@ from model.autoretouch import (  # noqa: E402
     AutoRetouchTraining,
     AutoRetouchWeights,
 )
-from model.pairs import Pairs  # noqa: E402
+from model.earlier import Pairs  # noqa: E402
 from model.perceptual import Perceptual  # noqa: E402
 from tests.model.pictures import spotted  # noqa: E402
 

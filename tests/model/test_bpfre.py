@@ -22,7 +22,7 @@ from model.bpfre_training import (  # noqa: E402
     discriminator_loss,
     synthesis_loss,
 )
-from model.pairs import Pairs  # noqa: E402
+from model.earlier import Pairs  # noqa: E402
 from model.perceptual import Perceptual  # noqa: E402
 from tests.model.pictures import spotted  # noqa: E402
 

@@ -24,10 +24,6 @@ from model.earlier.pairs import batches, held_out  # noqa: E402
 from model.earlier.systems import FrameByFrame, config_of, network_of  # noqa: E402
 from model.earlier.train import prepare  # noqa: E402
 from model.earlier.weights import load_earlier, save_earlier  # noqa: E402
-<<<<<<< HEAD
-from model.pairs import Pairs, PairTraining  # noqa: E402
-=======
->>>>>>> systems
 from model.perceptual import CACHED, PLACES  # noqa: E402
 from model.systems import chosen_system  # noqa: E402
 from model.train import main  # noqa: E402
@@ -187,22 +183,6 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
 ) -> None:
     assert run(system, stills, tmp_path, "--steps", "1") == 0
     good = (tmp_path / "checkpoint.pt").read_bytes(), (tmp_path / "weights.pt").read_bytes()
-<<<<<<< HEAD
-
-    taught = {training: training.step for training in (AutoRetouchTraining, BPFReTraining)}
-
-    def poisoned(self: PairTraining, pairs: Pairs) -> dict[str, float]:
-        for weight in self.network.parameters():
-            torch.nn.init.constant_(weight, math.nan)
-        return taught[type(self)](self, pairs)
-
-    for training in taught:
-        monkeypatch.setattr(training, "step", poisoned)
-    assert run(system, stills, tmp_path, "--steps", "2", "--resume") == 2
-    said = capsys.readouterr().err
-    assert (
-        "not finite: loss nan;" in said and "of step 1" in said and "--rate" in said and said.count("\n") == 1
-=======
     broken = Pairs(*torch.full((2, 1, 3, 64, 64), math.nan))
     monkeypatch.setattr(pairs_module, "pairs_of", lambda _: broken)
     assert run(system, stills, tmp_path, "--steps", "2", "--resume") == 2
@@ -212,7 +192,6 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
         and "of step 1" in said
         and "--rate" in said
         and said.count("\n") == 1
->>>>>>> systems
     )
     assert good == ((tmp_path / "checkpoint.pt").read_bytes(), (tmp_path / "weights.pt").read_bytes())
 

@@ -8,7 +8,7 @@ from tests.conftest import require
 
 torch = require("torch")
 
-from model.pairs import Pairs, crop, descend, mirror, perturb_colour  # noqa: E402
+from model.earlier import Pairs, crop, descend, mirror, perturb_colour  # noqa: E402
 from model.paper.training import LossNotFiniteError  # noqa: E402
 
 
