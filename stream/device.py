@@ -125,6 +125,7 @@ class DeviceRetoucher(Retoucher):
     def step(self, located: Located, *, at_most: int | None = None, wait: bool = True) -> Stepped:
         """See Retoucher.step; set going, and never waited for."""
         if not isinstance(located, LocatedOnDevice):
+            self._forget_unseen()
             return super().step(located, at_most=at_most, wait=wait)
         self._held = located.held
         stepped = super().step(located, at_most=at_most)
@@ -151,6 +152,12 @@ class DeviceRetoucher(Retoucher):
             faces, stages.ms(), stepped.restarted, stepped.found, stepped.stepped, stepped.step_ms
         )
         return retouched
+
+    def _forget_unseen(self) -> None:
+        """What stayed on the GPU cannot be carried on by the host: such a face waits for its next step."""
+        for memory in self._memories.values():
+            if memory.seen is _UNSEEN:
+                memory.seen = None
 
     def _fits(self, frame: npt.NDArray[np.uint8]) -> bool:
         """Whether the kernels do all that is asked for, and of such a frame."""
