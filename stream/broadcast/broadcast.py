@@ -175,8 +175,10 @@ class Broadcast:
         output = None if self.output is None else self.output.error
         for error in (output, self.receiver.error, self._filter.error):
             if error is not None:
-                if self.recorder is not None and self.recorder.frames and output is None:
-                    self._say(f"{self.job.out} holds the {self.recorder.frames} pictures that came before")
+                if self.recorder is not None and self.recorder.kept is not None:
+                    self._say(
+                        f"{self.recorder.kept} holds the {self.recorder.frames} pictures that came before"
+                    )
                 raise error
 
     def _show(self, filtered: Filtered[Arrived]) -> None:
