@@ -51,6 +51,11 @@ class Run:
     tests: list[Clip]
     progress: Progress = field(default_factory=Progress)
 
+    @property
+    def done(self) -> bool:
+        """Whether the budget is used."""
+        return self.progress.step >= self.options.steps or self.progress.minutes >= self.options.minutes
+
     def train(self) -> None:
         """Run until the budget is used; report and save on the way and at the end."""
         o, progress = self.options, self.progress
@@ -61,11 +66,10 @@ class Run:
             now = time.monotonic()
             progress.minutes += min(now - last, 30.0) / 60  # a paused process does not use its budget
             last = now
-            done = progress.step >= o.steps or progress.minutes >= o.minutes
-            if done or progress.step % o.every == 0:
+            if self.done or progress.step % o.every == 0:
                 self.report(mean_terms(recent))
                 recent, last = [], time.monotonic()
-            if done:
+            if self.done:
                 return
 
     def update(self, pairs: Pairs) -> dict[str, float]:
@@ -151,8 +155,8 @@ class Run:
             )
 
 
-def prepare(options: Options, resume: bool) -> Run:
-    """The training as asked, ready to run.
+def prepare(options: Options, resume: bool, tests: list[Clip] | None = None) -> Run:
+    """The training as asked, ready to run; `tests` in place of the usual clips for its reports.
 
     Raises:
         TrainingError, PairsError, FacesError, WeightsError: it cannot start.
@@ -163,7 +167,7 @@ def prepare(options: Options, resume: bool) -> Run:
             f"{options.out} holds a training already; go on with --resume, or give another folder."
         )
     config = config_of(options.system, options.preset)
-    tests = [clip_to_device(clip, options.device) for clip in held_out(options)]
+    tests = [clip_to_device(c, options.device) for c in (held_out(options) if tests is None else tests)]
     training = training_of(config, _perceptual(options), options.seed, options.device)
     _set_rate(training, options.rate)
     network = training.network

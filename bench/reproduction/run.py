@@ -1,0 +1,133 @@
+"""The run behind `python -m bench paper`: train, judge, write."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench import report
+from bench.baselines import bilateral, nothing
+from bench.reproduction import figures, maps
+from bench.reproduction.judged import FIGURES, HeldOut, Judged, frames_of, held_out, judge, without_map
+from bench.reproduction.methods import BPFRE, FULL, METHODS, NO_FIR, Method, causal, gmac
+from bench.reproduction.tables import BILATERAL, RAW, Results, parts
+from bench.reproduction.trained import Budget, Spent, Work, has_vgg
+from bench.scores import Seers, seers
+
+Say = Callable[[str], None]
+PICTURES = {
+    "fig5": "Figure 5. PSNR and Soft-IoU frame by frame, of one clip",
+    "fig6": "Figure 6. Imperfection localization",
+    "fig7": "Figure 7. Imperfection maps (face: NASA, public domain)",
+    "fig8": "Figure 8. By the number of references",
+}
+
+
+def budget_of(options: argparse.Namespace) -> Budget:
+    """What the options ask for."""
+    return Budget(
+        minutes=1e9 if options.steps else options.minutes,
+        steps=options.steps or Budget.steps,
+        batch=options.batch,
+        frames=options.frames,
+        size=options.size,
+        preset=options.preset,
+        rate=options.rate,
+        earlier_rate=options.earlier_rate,
+        perceptual=has_vgg(options.vgg),
+        every=options.every,
+    )
+
+
+def measure(options: argparse.Namespace, say: Say) -> Results:
+    """Train every network that is not there yet, and judge all of them."""
+    budget = budget_of(options)
+    work = Work(options.faces, options.networks, budget, options.vgg, say)
+    work.begin()
+    if not budget.perceptual:
+        say("VGG-19's weights are not here: the earlier systems train without their perceptual term (--vgg)")
+    for seed in range(options.seeds):  # seed by seed, so that a run that is stopped has whole comparisons
+        for method in METHODS:
+            work.trained(method, seed)
+    clips = held_out(options.faces, options.clips, options.judged_frames)
+    seen_by = seers(options.i3d)
+    untrained = {RAW: nothing, BILATERAL: bilateral}
+    judged = {name: judge(without_map(change), clips, seen_by) for name, change in untrained.items()}
+    results = Results(_said(options, budget), judged, {})
+    for method in METHODS:
+        results.gmac[method.key] = gmac(method, budget.preset)
+        results.networks[method.key], results.spent[method.key] = [], []
+        for seed in range(options.seeds):
+            found, spent = _judged(work, method, seed, clips, seen_by, options)
+            results.networks[method.key].append(found)
+            results.spent[method.key].append(spent)
+    return results
+
+
+def _said(options: argparse.Namespace, budget: Budget) -> str:
+    seeds = f"{options.seeds} seed{'s' * (options.seeds > 1)}"
+    term = "" if budget.perceptual else ", AutoRetouch and BPFRe without their perceptual term"
+    return (
+        f"{seeds}; each network trained from nothing for {budget.said()}, preset {budget.preset}{term}; "
+        f"judged on {options.clips} clips of {options.judged_frames} frames of held-out people's faces."
+    )
+
+
+def _judged(
+    work: Work, method: Method, seed: int, clips: list[HeldOut], seen_by: Seers, options: argparse.Namespace
+) -> tuple[Judged, Spent]:
+    """One network's figures; kept beside it, as judging takes a while too."""
+    network, spent = work.trained(method, seed)
+    path = work.folder(method, seed) / "judged.json"
+    asked = {"clips": options.clips, "frames": options.judged_frames, "i3d": str(options.i3d)}
+    if path.is_file():
+        kept = json.loads(path.read_text())
+        if kept["asked"] == asked:
+            return Judged(**kept["judged"]), spent
+    work.say(f"judging {method.title}, seed {seed}")
+    judged = judge(frames_of(causal(network)), clips, seen_by)
+    path.write_text(json.dumps({"asked": asked, "judged": judged.to_dict()}, indent=1))
+    return judged, spent
+
+
+def write(results: Results, options: argparse.Namespace) -> list[report.Part]:
+    """paper.md and its pictures; what stands in it."""
+    folder = options.out / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = figures.draw_all(results, folder)
+    paths["fig7"] = folder / "paper-fig7.png"
+    work = Work(options.faces, options.networks, budget_of(options), options.vgg, lambda _: None)
+    networks = [(m.title, causal(work.trained(m, 0)[0])) for m in (BPFRE, NO_FIR, FULL)]
+    maps.draw(networks, paths["fig7"], f"Seed 0 of {results.said}")
+    written = parts(results)
+    pictures = [f"![{title}]({_beside(paths[name], options.out)})\n\n*{title}. {results.said}*"
+                for name, title in PICTURES.items()]  # fmt: skip
+    title = "The paper's tables and figures, measured"
+    report.write_markdown(title, [*written, "## Figures", *pictures], str(options.out / "paper.md"))
+    return written
+
+
+def _beside(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def result(results: Results, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole result for programs."""
+    flat = {
+        f"{name} {figure}": judged.figures[figure]
+        for name, judged in results.untrained.items()
+        for figure in FIGURES
+    }
+    return report.document(
+        "paper",
+        settings,
+        flat,
+        [],
+        said=results.said,
+        networks={key: [judged.to_dict() for judged in seeds] for key, seeds in results.networks.items()},
+        spent={key: [vars(spent) for spent in seeds] for key, seeds in results.spent.items()},
+        gmac=results.gmac,
+    )

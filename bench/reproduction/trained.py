@@ -1,0 +1,166 @@
+"""Training the methods on equal budgets, each network kept in a folder of its own, so that a run that was
+stopped goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.report import BenchError
+from bench.reproduction.methods import Method
+from model.data.clips import Clip, ClipConfig, ClipSampler
+from model.earlier import options as earlier_options
+from model.earlier import train as earlier_train
+from model.earlier.systems import SYSTEMS as EARLIER
+from model.earlier.systems import Earlier
+from model.earlier.weights import load_earlier
+from model.perceptual import cached_path
+from model.train import Options, Training, train
+from model.vretoucher import VRetouchEr
+from model.weights import load_weights
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every network is trained with.
+
+    Attributes:
+        minutes, steps: of each network, whichever ends first.
+        batch, frames, size: clips of a step, their frames, and the side of a frame in face pixels.
+        preset: of all systems.
+        rate, earlier_rate: peak learning rate of the causal network; of the earlier systems.
+        perceptual: train the earlier systems with VGG-19's term.
+        every: steps between checkpoints.
+    """
+
+    minutes: float = 10.0
+    steps: int = 10**9
+    batch: int = 4
+    frames: int = 6
+    size: int = 256
+    preset: str = "live"
+    rate: float = 1e-3
+    earlier_rate: float = 1e-3
+    perceptual: bool = False
+    every: int = 500
+
+    def said(self) -> str:
+        """For a table's caption."""
+        length = f"{self.minutes:g} minutes" if self.steps == 10**9 else f"{self.steps} steps"
+        return f"{length} of {self.batch} clips of {self.frames} frames of {self.size} px"
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What the training of a network took."""
+
+    steps: int
+    minutes: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is trained on, and where the networks are kept.
+
+    Attributes:
+        faces: prepared portraits.
+        kept: folder of the networks.
+        budget: of each.
+        vgg: file of VGG-19's weights; None for the one in torch hub's cache.
+        say: word of the progress.
+    """
+
+    faces: Path
+    kept: Path
+    budget: Budget
+    vgg: Path | None
+    say: Callable[[str], None]
+
+    def begin(self) -> None:
+        """Make the folder, or check that its networks were trained with this budget.
+
+        Raises:
+            BenchError: they were not.
+        """
+        path = self.kept / "settings.json"
+        now = asdict(self.budget)
+        if path.is_file():
+            then = json.loads(path.read_text())
+            changed = [f"{k} was {then.get(k)}, not {v}" for k, v in now.items() if then.get(k) != v]
+            if changed:
+                raise BenchError(
+                    f"{self.kept} holds networks of another budget ({'; '.join(changed)}); give that one, or "
+                    "another folder with --networks"
+                )
+            return
+        self.kept.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(now, indent=1))
+
+    def folder(self, method: Method, seed: int) -> Path:
+        """Of one network."""
+        return self.kept / f"{method.key}-seed{seed}"
+
+    def trained(self, method: Method, seed: int) -> tuple[VRetouchEr | Earlier, Spent]:
+        """The network, trained now as far as it is not yet."""
+        folder = self.folder(method, seed)
+        done = folder / "done.json"
+        if not done.is_file():
+            self.say(f"training {method.title}, seed {seed}")
+            folder.mkdir(parents=True, exist_ok=True)
+            train_one = self._train_earlier if method.system in EARLIER else self._train_causal
+            done.write_text(json.dumps(asdict(train_one(method, seed))))
+        network: VRetouchEr | Earlier
+        if method.system in EARLIER:
+            network = load_earlier(method.system, folder / "weights.pt")
+        else:
+            network = load_weights(folder / "weights.pt")
+        return network, Spent(**json.loads(done.read_text()))
+
+    def _train_causal(self, method: Method, seed: int) -> Spent:
+        training = Training(
+            Options(**self._common(method, seed), faces=self.faces, rate=self.budget.rate),
+            method.config(self.budget.preset),
+        )
+        if (training.options.out / "checkpoint.pt").is_file():
+            training.resume()
+        if training.progress.share(training.options) < 1:
+            train(training, self._watched())
+        return Spent(training.progress.step, training.progress.minutes)
+
+    def _train_earlier(self, method: Method, seed: int) -> Spent:
+        options = earlier_options.Options(
+            **self._common(method, seed),
+            system=method.system,
+            data=self.faces,
+            rate=self.budget.earlier_rate,
+            vgg=self.vgg,
+            perceptual=self.budget.perceptual,
+        )
+        run = earlier_train.prepare(options, resume=True, tests=self._watched())
+        if not run.done:
+            run.train()
+        return Spent(run.progress.step, run.progress.minutes)
+
+    def _common(self, method: Method, seed: int) -> dict[str, Any]:
+        same = ("minutes", "steps", "batch", "frames", "size", "preset", "every")
+        chosen = {name: getattr(self.budget, name) for name in same}
+        return {**chosen, "seed": seed, "out": self.folder(method, seed)}
+
+    def _watched(self) -> list[Clip]:
+        """A glance on the way, no more."""
+        config = ClipConfig(size=256, frames=2, clean_share=0.0)
+        return [ClipSampler(self.faces, config, split="heldout", seed=1).sample(1)]
+
+
+def has_vgg(vgg: Path | None) -> bool:
+    """Whether VGG-19's weights are here.
+
+    Raises:
+        BenchError: a file is named and is not there.
+    """
+    if vgg is not None and not vgg.is_file():
+        raise BenchError(f"there is no file {vgg}; give torchvision's weights of VGG-19, or leave --vgg out")
+    return vgg is not None or cached_path().is_file()

@@ -1,0 +1,192 @@
+"""`python -m bench paper` on made-up portraits: training, what is kept, judging, and all that is written."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import require
+
+torch = require("torch")
+require("skimage")
+require("matplotlib")
+
+from bench.__main__ import main  # noqa: E402
+from bench.report import BenchError  # noqa: E402
+from bench.reproduction import run  # noqa: E402
+from bench.reproduction.judged import HeldOut, frames_of, held_out, judge, without_map  # noqa: E402
+from bench.reproduction.methods import AUTORETOUCH, FULL, METHODS, NO_FIR  # noqa: E402
+from bench.reproduction.trained import Budget, Work  # noqa: E402
+from bench.scores import Seers  # noqa: E402
+from model.earlier.systems import SYSTEMS  # noqa: E402
+from model.earlier.weights import save_earlier  # noqa: E402
+from model.weights import save_weights  # noqa: E402
+
+SMALL = Budget(minutes=1e9, steps=2, batch=1, frames=2, size=64, preset="tiny")
+ASKED = ["--preset", "tiny", "--steps", "2", "--batch", "1", "--frames", "2", "--size", "64"]
+NONE = Seers("no LPIPS here", "no I3D here")
+
+
+def work(faces: Path, kept: Path, budget: Budget = SMALL) -> tuple[Work, list[str]]:
+    said: list[str] = []
+    made = Work(faces, kept, budget, None, said.append)
+    made.begin()
+    return made, said
+
+
+def keep_untrained(faces: Path, kept: Path, seeds: int) -> None:
+    """Every network as it begins, as if it were trained."""
+    made, _ = work(faces, kept)
+    for seed in range(seeds):
+        for method in METHODS:
+            torch.manual_seed(seed)
+            network, folder = method.untrained("tiny"), made.folder(method, seed)
+            if method.system in SYSTEMS:
+                save_earlier(method.system, network, folder / "weights.pt", perceptual=False)
+            else:
+                save_weights(network, folder / "weights.pt")
+            (folder / "done.json").write_text(json.dumps({"steps": 2, "minutes": 0.5}))
+
+
+@pytest.mark.parametrize("method", [NO_FIR, AUTORETOUCH], ids=lambda m: m.key)
+def test_a_network_is_trained_once_kept_and_taken_from_there(
+    method: object, faces_dir: Path, tmp_path: Path
+) -> None:
+    made, said = work(faces_dir, tmp_path)
+    first, spent = made.trained(method, 1)
+    again, spent_again = made.trained(method, 1)
+    assert said == [f"training {method.title}, seed 1"]
+    assert spent == spent_again and spent.steps == 2 and spent.minutes > 0
+    for one, other in zip(first.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
+    untrained = method.untrained("tiny")
+    assert any(
+        not torch.equal(one, other)
+        for one, other in zip(first.parameters(), untrained.parameters(), strict=True)
+    )
+    if method is NO_FIR:
+        assert first.config.fir is False and first.config.delta == FULL.config("tiny").delta
+
+
+def test_a_stopped_training_goes_on_from_its_checkpoint(
+    faces_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = Budget(**{**vars(SMALL), "steps": 1})
+    made, _ = work(faces_dir, tmp_path, half)
+    made.trained(NO_FIR, 0)
+    folder = made.folder(NO_FIR, 0)
+    (folder / "done.json").unlink()
+    (tmp_path / "settings.json").unlink()
+    made, _ = work(faces_dir, tmp_path)
+    _, spent = made.trained(NO_FIR, 0)
+    history = json.loads((folder / "history.json").read_text())
+    assert spent.steps == 2 and [entry["step"] for entry in history] == [1, 2]
+
+
+def test_networks_of_another_budget_are_not_mixed(faces_dir: Path, tmp_path: Path) -> None:
+    work(faces_dir, tmp_path)
+    work(faces_dir, tmp_path)
+    with pytest.raises(BenchError, match=r"steps was 2, not 3\).*--networks"):
+        work(faces_dir, tmp_path, Budget(**{**vars(SMALL), "steps": 3}))
+
+
+def test_held_out_clips_are_people_that_move_and_are_kept_small(faces_dir: Path) -> None:
+    (clip,) = held_out(faces_dir, 1, 2)
+    assert clip.raw_u8.shape == clip.target_u8.shape == (2, 512, 512, 3) and clip.raw_u8.dtype == np.uint8
+    assert clip.map.shape == (2, 1, 512, 512) and clip.map.max() > 0.2
+    assert np.abs(clip.flow[1]).max() > 0.05
+    assert (clip.raw_u8 != clip.target_u8).any()
+    np.testing.assert_array_equal(held_out(faces_dir, 1, 2)[0].raw_u8, clip.raw_u8)
+
+
+def small_clip() -> HeldOut:
+    """Two frames of 32 px with a dark square to be taken away."""
+    target = np.full((2, 32, 32, 3), 150, np.uint8)
+    raw = target.copy()
+    raw[:, 8:16, 8:16] -= 40
+    truth = (np.abs(raw.astype(float) - target).mean(3) / 20.4).clip(max=1)[:, None].astype(np.float16)
+    flow = np.zeros((2, 2, 32, 32), np.float16)
+    return HeldOut(raw, target, truth, flow, np.ones((2, 1, 32, 32), np.float16))
+
+
+def test_doing_nothing_and_doing_all_have_the_figures_they_must() -> None:
+    clip = small_clip()
+    nothing = judge(without_map(lambda frame: frame), [clip], NONE)
+    assert nothing.figures["gain_db"] == 0.0 and nothing.figures["removal"] == 0.0
+    assert nothing.figures["soft_iou"] is None and "soft_iou" not in nothing.curves
+    assert nothing.figures["lpips"] is None and nothing.reasons["lpips"] == "no LPIPS here"
+    assert len(nothing.curves["psnr_db"]) == 2
+    all_done = judge(
+        lambda raw: ((clip.target_u8[0], clip.map[0, 0].astype(np.float32)) for _ in raw), [clip], NONE
+    )
+    assert all_done.figures["removal"] == 1.0 and all_done.figures["gain_db"] > 50
+    assert all_done.figures["soft_iou"] == 1.0 and all_done.curves["soft_iou"] == [1.0, 1.0]
+    assert all_done.figures["drift"] == 0.0 and all_done.figures["flicker"] == 0.0
+
+
+def test_a_networks_frames_come_in_order_through_its_own_state() -> None:
+    from model.vretoucher import VRetouchEr
+
+    torch.manual_seed(0)
+    network = VRetouchEr(FULL.config("tiny")).eval()
+    raw = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), np.uint8)
+    with torch.no_grad():
+        got = list(frames_of(network)(raw))
+        state = None
+        for frame, (out, seen) in zip(raw, got, strict=True):
+            face = torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 255
+            step = network.step(face, network.fresh_state(face) if state is None else state)
+            state = step.state
+            wanted = (255 * (face + step.residual).clamp(0, 1)).round()[0].permute(1, 2, 0).byte().numpy()
+            np.testing.assert_array_equal(out, wanted)
+            np.testing.assert_array_equal(seen, step.map[0, 0].numpy())
+
+
+def test_the_bench_writes_tables_figures_and_json_and_judges_once(
+    faces_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, out = tmp_path / "kept", tmp_path / "out"
+    keep_untrained(faces_dir, kept, seeds=2)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(run, "held_out", lambda faces, clips, frames: [small_clip()])
+    asked = [str(faces_dir), str(out), "--networks", str(kept), *ASKED, "--seeds", "2"]
+    assert main(["paper", *asked, "--json", str(tmp_path / "paper.json")]) == 0
+    caught = capsys.readouterr()
+    assert "Table 1" in caught.out and "Table 4" in caught.out
+    assert caught.err.count("judging") == 20 and "training" not in caught.err
+    assert "without their perceptual term" in caught.out and "--vgg" in caught.err
+    page = (out / "paper.md").read_text()
+    for name in ("fig5", "fig6", "fig7", "fig8"):
+        assert f"](pictures/paper-{name}.png)" in page
+        assert (out / "pictures" / f"paper-{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert page.count("2 seeds; each network trained from nothing for 2 steps") >= 7
+    written = json.loads((tmp_path / "paper.json").read_text())
+    assert len(written["networks"]["vretoucher"]) == 2
+    assert math.isfinite(written["networks"]["bpfre"][1]["figures"]["psnr_db"])
+    assert main(["paper", *asked]) == 0
+    assert "judging" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--judged-frames", "1"], "--judged-frames 2"),
+        (["--vgg", "none.pth"], "no file none.pth"),
+        (["--steps", "3"], "networks of another budget"),
+    ],
+)
+def test_what_cannot_be_run_is_a_sentence(
+    more: list[str], said: str, faces_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work(faces_dir, tmp_path / "kept")
+    asked = [str(faces_dir), str(tmp_path / "out"), "--networks", str(tmp_path / "kept"), *ASKED]
+    assert main(["paper", *asked, *more]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert said in error[-1]
+    assert main(["paper", str(tmp_path), str(tmp_path / "out")]) == 2
+    assert "no prepared portraits" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
