@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -55,6 +55,10 @@ class Device(Protocol):
         """Measured now."""
         ...
 
+    def on_stream(self, stream: int) -> AbstractContextManager[object]:
+        """Ticks in the order of the CUDA stream of this handle."""
+        ...
+
     def forget_peak(self) -> None:
         """Give back what is not in use, and begin anew to watch for the peak."""
         ...
@@ -95,6 +99,11 @@ class Cpu:
         source = torch.ones(COPY_MB << 18)
         target = torch.empty_like(source)
         return Roof(measured_gflops(self.threads), _copy_gbs(self, target, source, 2))
+
+    def on_stream(self, stream: int) -> AbstractContextManager[object]:
+        """There is one order only."""
+        del stream
+        return nullcontext()
 
     def forget_peak(self) -> None:
         """Nothing is watched."""
@@ -155,6 +164,11 @@ class Cuda:
             _copy_gbs(self, target, source, 2),
             _copy_gbs(self, target, pinned, 1),
         )
+
+    def on_stream(self, stream: int) -> AbstractContextManager[object]:
+        """It is another library's."""
+        other = torch.cuda.ExternalStream(stream)  # type: ignore[no-untyped-call]
+        return torch.cuda.stream(other)
 
     def forget_peak(self) -> None:
         """Of torch's own allocator."""
@@ -229,12 +243,16 @@ class Stopwatch:
         return spread([self._device.passed_ms(ticks[0][1], ticks[-1][1]) for ticks in self._frames])
 
     def stages(self) -> Mapping[str, Spread]:
-        """Stages by the device's clock, in the order in which they came."""
+        """Stages by the device's clock, in the order in which they first came; one that came several times in
+        a frame is added up."""
         taken: dict[str, list[float]] = {}
         for ticks in self._frames:
+            spent: dict[str, float] = {}
             for (_, began), (stage, ended) in pairwise(ticks):
-                if stage:
-                    taken.setdefault(stage, []).append(self._device.passed_ms(began, ended))
+                spent[stage] = spent.get(stage, 0.0) + self._device.passed_ms(began, ended)
+            for stage, ms in spent.items():
+                taken.setdefault(stage, []).append(ms)
+        taken.pop("", None)
         return {stage: spread(samples) for stage, samples in taken.items()}
 
 

@@ -231,9 +231,10 @@ def behind(steps: Sequence[Step]) -> list[Step]:
 
 
 def _too_slow(step: Step) -> str:
+    viewers = f"{step.viewers} viewer{'s' * (step.viewers > 1)}"
     return (
-        f"with {step.viewers} viewers the relay encoded {step.encoded / step.seconds:.1f} frames a second of "
-        f"{FPS}: how many a core bears is not told; give it fewer, or a machine with less to do"
+        f"with {viewers} the relay encoded {step.encoded / step.seconds:.1f} frames a second of {FPS}: how "
+        "many a core bears is not told; give it fewer, or a machine with less to do"
     )
 
 

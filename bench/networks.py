@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,10 +17,11 @@ from export.onnx import export_onnx
 from model.config import PRESETS
 from model.vretoucher import VRetouchEr
 from model.weights import load_preset, preset_path, untrained_network
-from stream.engine import ENGINES, Engine, WeightsFile
+from stream.engine import GPU_ENGINES, Engine, WeightsFile
 from stream.engines.onnx_ import OnnxEngine
 from stream.engines.torch_ import TorchEngine
 
+CPU_ENGINES = ("onnx-cpu", "torch-cpu")
 UNTRAINED = "the weights are seeded and not trained: of use for timing, of none for retouching"
 
 
@@ -46,8 +48,7 @@ def network_of(preset: str, delta: int | None = None) -> VRetouchEr:
 
 def engine_named(name: str, device: Device) -> str:
     """The engine's name, `auto` being the first of the device's own."""
-    suffix = f"-{device.kind}"
-    own = [engine for engine in ENGINES if engine.endswith(suffix)]
+    own = GPU_ENGINES if device.kind == "cuda" else CPU_ENGINES
     if name == "auto":
         return own[0]
     if name not in own:
@@ -66,9 +67,19 @@ def loader(
     if name.startswith("torch-"):
         own = copy.deepcopy(network)
         return lambda: TorchEngine(preset, threads, name.removeprefix("torch-"), dtype, own)
-    if name != "onnx-cpu":
-        raise BenchError(f"the engine {name} cannot be timed with a network of the bench's; choose another")
     path = folder / f"{preset}{network.config.delta}.onnx"
     with quiet():
         export_onnx(copy.deepcopy(network), path)
-    return lambda: OnnxEngine(WeightsFile(path, {}), threads)
+    weights = WeightsFile(path, {})
+    return partial(OnnxEngine, weights, threads) if name == "onnx-cpu" else partial(_on_gpu, name, weights)
+
+
+def _on_gpu(name: str, weights: WeightsFile) -> Engine:
+    try:
+        from stream.engines.onnx_gpu import OnnxGpuEngine
+        from stream.kernels.cupy_ import CupyBoard
+    except ImportError as error:
+        raise BenchError(
+            f"the engine {name} needs CuPy ({error}); install it with `pip install vretouch[gpu]`"
+        ) from error
+    return OnnxGpuEngine(name, weights, CupyBoard())

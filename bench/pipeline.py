@@ -98,9 +98,8 @@ class HostPipeline:
     step: the operations of a face's.
     """
 
-    key = "frame"
-
-    def __init__(self, retoucher: Retoucher, step: Sequence[Work]) -> None:
+    def __init__(self, retoucher: Retoucher, step: Sequence[Work], key: str = "frame") -> None:
+        self.key = key
         self.name = f"vretouch, {retoucher.engine.name}"
         on_host: Place = "device" if retoucher.engine.name.endswith("-cpu") else "host"
         self.places: dict[str, Place] = {"crop": on_host, "step": "device", "paste": on_host}

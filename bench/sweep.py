@@ -8,6 +8,7 @@ import copy
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from bench.clock import median_ratio, now_ns, spread, take_turns
 from bench.demo_face import enlarged
 from bench.device import Device, device_of, own_mb
 from bench.footage import face_picture, moving_face
+from bench.frame_on_device import DevicePipeline
 from bench.latency import stepper
 from bench.metrics import Pixels
 from bench.networks import UNTRAINED, check_preset, engine_named, is_trained, loader, network_of
@@ -40,8 +42,10 @@ from bench.swept import Swept, bars, parts, result
 from model.vretoucher import VRetouchEr
 from stream import parity
 from stream.crop import crop_face
-from stream.engine import Engine, default_threads
+from stream.device import board_of
+from stream.engine import DeviceEngine, Engine, default_threads
 from stream.engines.torch_ import UNRECORDED_STEPS, TorchEngine
+from stream.errors import EngineError
 from stream.retoucher import Retoucher
 
 STEPS_PER_ROUND = 6
@@ -145,9 +149,11 @@ def _first_frame(swept: Swept, load: Callable[[], Engine]) -> Engine:
 def steps_of(engine: Engine) -> Callable[[], object]:
     """Sets the engine's next step going; of a torch engine between the device's own buffers."""
     faces = parity.spotted_faces()
-    if not isinstance(engine, TorchEngine):
-        return stepper(engine, faces)
     state = engine.new_state()
+    if not isinstance(engine, DeviceEngine):
+        return stepper(engine, faces)
+    if not isinstance(engine, TorchEngine):
+        return partial(engine.begin, state, board_of(engine).stream)
     state.face_u8.copy_(torch.from_numpy(faces[0]))
 
     def run() -> None:
@@ -195,7 +201,8 @@ def _measure_work(swept: Swept, network: VRetouchEr, engine: Engine) -> None:
         waits = cuda.host_syncs(run)  # of a step that is not yet recorded
         for _ in range(UNTIMED_STEPS):
             run()
-        swept.figures["host_syncs"] = float(max(waits, cuda.host_syncs(run)))
+        if isinstance(engine, TorchEngine):  # of another library's waits torch knows nothing
+            swept.figures["host_syncs"] = float(max(waits, cuda.host_syncs(run)))
         swept.figures |= cuda.launches(run)
 
 
@@ -228,8 +235,8 @@ def _measure_frames(
     size = size_of(case.resolution)
     with Retoucher(engine=engine, max_faces=case.faces) as retoucher:
         shots = shots_of(picture, size, case.faces, retoucher)
-        own = HostPipeline(retoucher, swept.work)
-        pipelines: list[Pipeline] = [own]
+        pipelines = pipelines_of(swept, engine, retoucher)
+        own = pipelines[0]
         if not options.no_rivals:
             pipelines.append(GridSample(network, swept.device, case.faces))
         if not options.no_rivals and case.faces == options.faces[0]:
@@ -249,6 +256,20 @@ def _measure_frames(
             for name in (GridSample.name, own.name)
         )
         swept.figures[f"grid_sample_{case.key}_crop_and_paste_x"] = theirs / ours
+
+
+def pipelines_of(swept: Swept, engine: Engine, retoucher: Retoucher) -> list[Pipeline]:
+    """The whole frame on the device where that can be, and the way through the host."""
+    if swept.device.kind == "cuda" and isinstance(engine, DeviceEngine):
+        try:
+            board = board_of(engine)
+        except EngineError as error:
+            swept.notes.append(f"Frames stay on the host: {error}.")
+        else:
+            width = 2 if swept.dtype == torch.float16 else 4
+            on_device = DevicePipeline(engine, board, swept.device, swept.work, width)
+            return [on_device, HostPipeline(retoucher, swept.work, "host_path")]
+    return [HostPipeline(retoucher, swept.work)]
 
 
 def _project(swept: Swept, target: Target) -> None:

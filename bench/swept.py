@@ -126,7 +126,7 @@ def _frames(swept: Swept) -> report.Part:
     rows = []
     for (pipeline, case), timed in swept.frames.items():
         spent = report.spread_rows({str(case): timed.wall})[0]
-        rate = f"{1000.0 / timed.wall.p50:.1f}"
+        rate = f"{1000.0 / timed.wall.p50:.3g}"
         rows.append((str(case), pipeline, *spent[1:], f"{timed.device.p50:.2f}", rate))
     return header, rows
 

@@ -10,19 +10,21 @@ Box = npt.NDArray[np.float32]
 
 def area(box: Box) -> float:
     """Square pixels."""
-    return float(np.prod(box[2:] - box[:2]))
+    x0, y0, x1, y1 = box.tolist()
+    return float((x1 - x0) * (y1 - y0))
 
 
 def shared(one: Box, other: Box) -> float:
     """Square pixels that are in both."""
-    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
-    return float(np.prod(np.clip(high - low, 0.0, None)))
+    x0, y0, x1, y1 = one.tolist()
+    u0, v0, u1, v1 = other.tolist()
+    return float(max(0.0, min(x1, u1) - max(x0, u0)) * max(0.0, min(y1, v1) - max(y0, v0)))
 
 
 def overlap(one: Box, other: Box) -> float:
     """Intersection over union."""
     both = shared(one, other)
-    total = float(np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2])) - both
+    total = area(one) + area(other) - both
     return both / total if total > 0.0 else 0.0
 
 

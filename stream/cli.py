@@ -13,6 +13,7 @@ from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from stream.arguments import add_retoucher, rate, seconds, size
 from stream.broadcast.urls import is_live
@@ -299,6 +300,12 @@ def _check_file_options(options: argparse.Namespace) -> None:
 
 
 def _check_broadcast_options(options: argparse.Namespace) -> None:
+    for end, name in (("IN", options.source), ("OUT", options.out)):
+        try:
+            urlsplit(name)
+        except ValueError as error:
+            # The address itself may hold a password.
+            raise UsageError(f"{end} is no address; check its host, as in rtsp://[::1]:8554/live") from error
     sends = is_live(options.out)
     if options.duration is not None and options.duration <= 0.0:
         raise UsageError("--duration 0 leaves nothing; give a time above 0")

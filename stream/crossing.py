@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from stream.boxes import Box, area, around_both, covers, grown, overlap, shared
 from stream.face import box_around
-from stream.identity import ALIKE, UNLIKE, assigned, cost, doubtful, look_at, unlikeness
+from stream.identity import ALIKE, TOO_DEAR, UNLIKE, Look, assigned, cost, doubtful, look_at, unlikeness
 from stream.track import Track
 
 SAME_FACE_IOU = 0.3
@@ -58,14 +58,9 @@ def tell_apart(
     boxes = [box_around(landmarks) for landmarks in found]
     before = [heads_before(box, boxes) for box in boxes]
     looks = [look_at(frame_rgb_u8, *one) for one in zip(found, before, strict=True)]
-    unlike = np.array([[unlikeness(face.look, look) for look in looks] for face in group])
-    costs = np.array(
-        [
-            [cost(expected[row], face.unseen_s, box, unlike[row, column]) for column, box in enumerate(boxes)]
-            for row, face in enumerate(group)
-        ]
-    )
+    costs, unlike = _costs(group, expected, boxes, looks)
     chosen = assigned(costs)
+    doubts = doubtful(costs, chosen)
     heads: list[Box] = []
     missing: list[int] = []
     for row, face in enumerate(group):
@@ -73,10 +68,25 @@ def tell_apart(
         if its is None or not (face.seen or may_be(face, unlike[row, its], before[its])):
             missing.append(row)
             continue
-        _take(face, found[its], unlike[row, its], dt_s, doubt=doubtful(costs, chosen, row))
+        _take(face, found[its], unlike[row, its], dt_s, doubt=doubts[row])
         heads.append(grown(face.box_px, NEAR_MARGIN))
     for row in missing:
         _lose(group[row], expected[row], heads, dt_s)
+
+
+def _costs(
+    group: Sequence[Track], expected: Sequence[Box], boxes: Sequence[Box], looks: Sequence[Look]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """What it costs to take each mesh for each face, and how unlike it looks; nan where it is too far away
+    to look."""
+    costs = np.full((len(group), len(boxes)), np.inf)
+    unlike = np.full(costs.shape, np.nan)
+    for row, face in enumerate(group):
+        for column, box in enumerate(boxes):
+            if cost(expected[row], face.unseen_s, box, np.nan) < TOO_DEAR:
+                unlike[row, column] = unlikeness(face.look, looks[column])
+                costs[row, column] = cost(expected[row], face.unseen_s, box, unlike[row, column])
+    return costs, unlike
 
 
 def heads_before(box: Box, others: Sequence[Box]) -> list[Box]:

@@ -7,7 +7,7 @@ found on the CPU while the GPU is at the frame before.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -114,9 +114,18 @@ class DeviceRetoucher(Retoucher):
         located = super().locate(frame, pts_s, find=find)
         return located if held is None else LocatedOnDevice(**vars(located), held=held)
 
+    def sent(self, frame_rgb_u8: npt.NDArray[np.uint8], located: Located) -> Located:
+        """What `locate` gives, of a frame whose faces were found before: only its way to the GPU is left."""
+        frame = checked_frame(frame_rgb_u8)
+        if not self._fits(frame):
+            return located
+        faces = tuple(replace(face, face_u8=_UNCROPPED) for face in located.faces)
+        return LocatedOnDevice(**vars(located) | {"faces": faces, "held": self._upload(frame)})
+
     def step(self, located: Located, *, at_most: int | None = None, wait: bool = True) -> Stepped:
         """See Retoucher.step; set going, and never waited for."""
         if not isinstance(located, LocatedOnDevice):
+            self._forget_unseen()
             return super().step(located, at_most=at_most, wait=wait)
         self._held = located.held
         stepped = super().step(located, at_most=at_most)
@@ -143,6 +152,12 @@ class DeviceRetoucher(Retoucher):
             faces, stages.ms(), stepped.restarted, stepped.found, stepped.stepped, stepped.step_ms
         )
         return retouched
+
+    def _forget_unseen(self) -> None:
+        """What stayed on the GPU cannot be carried on by the host: such a face waits for its next step."""
+        for memory in self._memories.values():
+            if memory.seen is _UNSEEN:
+                memory.seen = None
 
     def _fits(self, frame: npt.NDArray[np.uint8]) -> bool:
         """Whether the kernels do all that is asked for, and of such a frame."""

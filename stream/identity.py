@@ -88,40 +88,56 @@ def cost(expected: Box, unseen_s: float, found: Box, unlike: float) -> float:
 
 def assigned(costs: npt.NDArray[np.float64]) -> list[int | None]:
     """For each row of costs [rows, columns] its column in the assignment of least cost; None where it has
-    none, which costs TOO_DEAR. Exact, by going through the sets of columns taken: for a few faces."""
-    best: dict[int, tuple[float, list[int | None]]] = {0: (0.0, [])}
-    for row in costs:
-        options: list[tuple[int | None, float]] = [(None, TOO_DEAR)]
-        options += [(column, float(c)) for column, c in enumerate(row) if c < TOO_DEAR]
-        longer: dict[int, tuple[float, list[int | None]]] = {}
-        for taken, (so_far, chosen) in best.items():
-            for column, more in options:
-                bit = 0 if column is None else 1 << column
-                if taken & bit:
-                    continue
-                total = so_far + more
-                if taken | bit not in longer or total < longer[taken | bit][0]:
-                    longer[taken | bit] = (total, [*chosen, column])
-        best = longer
-    return min(best.values(), key=lambda one: one[0])[1]
+    none, which costs TOO_DEAR. Exact: shortest augmenting paths (Jonker and Volgenant 1987)."""
+    rows, columns = costs.shape
+    # A column more for each row, which it can have instead.
+    padded = np.full((rows, columns + rows), TOO_DEAR)
+    padded[:, :columns] = np.where(costs < TOO_DEAR, costs, TOO_DEAR)
+    owner = np.full(columns + rows, -1)
+    of_row, of_column = np.zeros(rows), np.zeros(columns + rows)
+    for start in range(rows):
+        away = np.full(columns + rows, np.inf)
+        before = np.full(columns + rows, -1)
+        done = np.zeros(columns + rows, bool)
+        row, column, so_far = start, -1, 0.0
+        while row >= 0:
+            through = so_far + padded[row] - of_row[row] - of_column
+            nearer = ~done & (through < away)
+            away[nearer], before[nearer] = through[nearer], column
+            column = int(np.argmin(np.where(done, np.inf, away)))
+            so_far, row, done[column] = float(away[column]), int(owner[column]), True
+        done[column] = False
+        of_row[start] += so_far
+        of_row[owner[done]] += so_far - away[done]
+        of_column[done] -= so_far - away[done]
+        while column >= 0:
+            owner[column] = owner[before[column]] if before[column] >= 0 else start
+            column = int(before[column])
+    chosen: list[int | None] = [None] * rows
+    for column, row in enumerate(owner[:columns]):
+        if row >= 0 and costs[row, column] < TOO_DEAR:
+            chosen[row] = column
+    return chosen
 
 
-def doubtful(costs: npt.NDArray[np.float64], chosen: Sequence[int | None], row: int) -> bool:
-    """Whether the row's column could nearly as well be another row's: the best assignment that gives it to
-    another costs hardly more."""
-    column = chosen[row]
-    for other in range(len(costs)):
-        if other == row or column is None or not costs[other, column] < TOO_DEAR:
-            continue
-        forced = costs.copy()
-        forced[:, column] = np.inf
-        forced[other, :] = np.inf
-        swapped = assigned(forced)
-        swapped[other] = column
-        if _total(costs, swapped) - _total(costs, chosen) < DOUBT:
-            return True
-    return False
-
-
-def _total(costs: npt.NDArray[np.float64], chosen: Sequence[int | None]) -> float:
-    return sum(TOO_DEAR if c is None else float(costs[r, c]) for r, c in enumerate(chosen))
+def doubtful(costs: npt.NDArray[np.float64], chosen: Sequence[int | None]) -> list[bool]:
+    """For each row of the best assignment, whether its column could nearly as well be another row's: the best
+    assignment that gives it to another costs hardly more."""
+    rows = len(costs)
+    own = np.array([TOO_DEAR if c is None else costs[r, c] for r, c in enumerate(chosen)])
+    # What it costs more that one row takes another's column; the last place stands for all that are free.
+    more = np.full((rows + 1, rows + 1), np.inf)
+    for row, column in enumerate(chosen):
+        if column is not None:
+            more[:rows, row] = np.where(costs[:, column] < TOO_DEAR, costs[:, column] - own, np.inf)
+    free = [column for column in range(costs.shape[1]) if column not in chosen]
+    more[:rows, rows] = np.minimum(costs[:, free].min(axis=1, initial=TOO_DEAR), TOO_DEAR) - own
+    more[rows, :] = 0.0
+    # Least over every chain of rows that make way for one another (Floyd and Warshall): each other assignment
+    # is a ring of such steps.
+    chain = more.copy()
+    for k in range(rows + 1):
+        chain = np.minimum(chain, chain[:, k, None] + chain[k])
+    ring = more[:rows, :rows] + chain[:rows, :rows].T
+    np.fill_diagonal(ring, np.inf)
+    return [bool(least < DOUBT) for least in ring.min(axis=0, initial=np.inf)]

@@ -4,6 +4,7 @@ whole."""
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import tempfile
 from pathlib import Path
@@ -36,7 +37,7 @@ def _check_place(path: Path, out: str, source: str | None, force: bool) -> None:
         raise OutputError(f"{out} is a folder; name a file in it")
     if path.exists() and not path.is_file():
         raise OutputError(f"{out} is not an ordinary file; use - to write to a pipe")
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:
         raise OutputError(f"{out} is there already; add --force to write over it")
     folder = path.parent
     if not folder.is_dir():
@@ -53,12 +54,17 @@ def _same(path: Path, source: str) -> bool:
 
 
 class OutputFile:
-    """A file being made. Write to `part`; then `commit` puts it in its place, `discard` leaves nothing."""
+    """A file being made. Write to `part`; then `commit` puts it in its place, `discard` leaves nothing.
 
-    def __init__(self, out: str, source: str | None = None, force: bool = False) -> None:
+    aside: for what cannot be made again; where its name is taken in the end, it gets another, `path`.
+    """
+
+    def __init__(
+        self, out: str, source: str | None = None, force: bool = False, *, aside: bool = False
+    ) -> None:
         check_output(out, source, force)
         self.path = Path(out)
-        self._force = force
+        self._force, self._aside, self._claimed = force, aside, False
         try:
             handle, part = tempfile.mkstemp(
                 prefix=f".{self.path.stem[:_STEM_CHARACTERS]}.", suffix=".part", dir=self.path.parent
@@ -70,15 +76,32 @@ class OutputFile:
 
     def commit(self) -> None:
         """Put the whole file in its place, in one step."""
-        if self.path.exists() and not self._force:
-            self.discard()
-            raise OutputError(f"{self.path} appeared while it was being made; add --force to write over it")
         try:
+            if not self._force:
+                self._claim()
             self.part.chmod(self._mode())
             self.part.replace(self.path)
         except OSError as error:
             self.discard()
+            if self._claimed:
+                self.path.unlink(missing_ok=True)
             raise write_error(error, str(self.path)) from error
+
+    def _claim(self) -> None:
+        """Take the name, or a free one like it, by an empty file, so that nobody else can take it too."""
+        wanted = self.path
+        for number in itertools.count(2):
+            try:
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+                self._claimed = True
+                return
+            except FileExistsError:
+                if not self._aside:
+                    self.discard()
+                    raise OutputError(
+                        f"{wanted} appeared while it was being made; add --force to write over it"
+                    ) from None
+            self.path = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
 
     def _mode(self) -> int:
         """The rights of the file written over, or those a new file gets."""

@@ -42,12 +42,13 @@ MAX_THREADS = 4
 @dataclass(frozen=True)
 class Target:
     """Where to write. out: a path, or - for standard output; source: the input's path, which is never written
-    over."""
+    over; aside: see OutputFile."""
 
     out: str
     source: str | None = None
     force: bool = False
     threads: int = 2
+    aside: bool = False
 
 
 @dataclass
@@ -73,7 +74,11 @@ class VideoSink:
         self.skipped_packets = 0
         self._durations: dict[int, int] = {}
         self._name = STANDARD_OUTPUT if target.out == PIPE else target.out
-        self._file = None if target.out == PIPE else OutputFile(target.out, target.source, target.force)
+        self._file = (
+            None
+            if target.out == PIPE
+            else OutputFile(target.out, target.source, target.force, aside=target.aside)
+        )
         try:
             self._container = self._open()
             self._video = self._add_video(target.threads)
@@ -173,6 +178,11 @@ class VideoSink:
         self.notes.append(f"{said}: {self.encoding.format} cannot hold it as it is")
         resampler = av.AudioResampler(out.codec_context.format, out.layout, rate, frame_size=960)
         return Track(out, resampler)
+
+    @property
+    def out(self) -> str:
+        """Where it is written: the path, another one if it was put aside, or - for standard output."""
+        return PIPE if self._file is None else str(self._file.path)
 
     def write(self, frame: Frame, retouched_rgb_u8: RgbImage, changed: Sequence[Box]) -> None:
         """Encode one frame. retouched_rgb_u8: uint8 [H, W, 3] upright; changed: boxes of upright pixels

@@ -113,11 +113,16 @@ class Tracker:
         landmarks = self._mesh(frame_rgb_u8, track.landmarks_px)
         if landmarks is None or self._is_another(frame_rgb_u8, track, landmarks):
             track.miss(dt_s)
-        elif any(t.seen and overlap(t.box_px, box_around(landmarks)) > SAME_FACE_IOU for t in kept):
+        elif self._is_taken(box_around(landmarks), kept):
             return
         else:
             track.follow(landmarks, dt_s)
         kept.append(track)
+
+    @staticmethod
+    def _is_taken(box: Box, tracks: list[Track]) -> bool:
+        """Whether a face seen is the one in the box."""
+        return any(t.seen and overlap(t.box_px, box) > SAME_FACE_IOU for t in tracks)
 
     def _is_another(
         self, frame_rgb_u8: npt.NDArray[np.uint8], track: Track, landmarks_px: npt.NDArray[np.float32]
@@ -183,7 +188,7 @@ class Tracker:
     ) -> None:
         """A face the detector found: the lost or hidden one nearest to it, or a new one."""
         box = box_around(landmarks_px)
-        if any(t.seen and overlap(t.box_px, box) > SAME_FACE_IOU for t in self.tracks):
+        if self._is_taken(box, self.tracks):
             return
         if self._meet_again(frame_rgb_u8, landmarks_px, dt_s) or not self._admits(box):
             return

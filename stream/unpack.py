@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -22,31 +23,40 @@ FASTEST_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
 class UnpackError(VretouchError):
-    """There is nothing to unpack, or two videos would become one folder."""
+    """There is nothing to unpack, or two videos would get in each other's way."""
 
 
-def unpack_all(data: Path, out: Path) -> dict[str, int]:
-    """Unpack every video below `data`; the frames of each, by its name, 0 where it was there already.
+def unpack_all(data: Path, out: Path) -> Iterator[tuple[str, int]]:
+    """Unpack every video below `data`; as each is done its name and frames, 0 where it was there already.
 
     Raises:
-        UnpackError: there are no videos, or two would become one folder.
+        UnpackError: there are no videos, or two would become one folder, or one a folder within another's.
         SourceError: a video cannot be read.
     """
+    for video, folder in folders_of(data, out).items():
+        yield str(video.relative_to(data)), 0 if folder.is_dir() else unpack(video, folder)
+
+
+def folders_of(data: Path, out: Path) -> dict[Path, Path]:
+    """The folder that each video below `data` becomes. Raises UnpackError as `unpack_all` does."""
     if not data.is_dir():
         raise UnpackError(f"There is no folder {data}; name the one with the videos.")
     videos = sorted(p for p in data.rglob("*") if p.suffix.lower() in VIDEOS and p.is_file())
     if not videos:
         raise UnpackError(f"There are no videos below {data}; their endings are {', '.join(VIDEOS)}.")
-    folders: dict[Path, Path] = {}
+    taken: dict[Path, Path] = {}
     for video in videos:
         folder = out / video.relative_to(data).with_suffix("")
-        if folder in folders:
-            raise UnpackError(f"{folders[folder]} and {video} would become one folder; rename one of them.")
-        folders[folder] = video
-    return {
-        str(video.relative_to(data)): 0 if folder.is_dir() else unpack(video, folder)
-        for folder, video in folders.items()
-    }
+        if folder in taken:
+            raise UnpackError(f"{taken[folder]} and {video} would become one folder; rename one of them.")
+        taken[folder] = video
+    for folder, video in taken.items():
+        for parent in folder.parents:
+            if parent in taken:
+                raise UnpackError(
+                    f"{taken[parent]} would become the folder in which {video} is put; rename one of them."
+                )
+    return {video: folder for folder, video in taken.items()}
 
 
 def unpack(video: Path, folder: Path) -> int:
@@ -73,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("out", type=Path, help="folder for the frames")
     options = p.parse_args(argv)
     try:
-        for name, count in unpack_all(options.data, options.out).items():
+        for name, count in unpack_all(options.data, options.out):
             print(f"{name}: {count} frames" if count else f"{name}: there already", flush=True)
     except (VretouchError, OSError) as error:
         print(error, file=sys.stderr)

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from stream.broadcast.receiver import Arrived, Receiver
 from stream.broadcast.recorder import Recorder, Recording, recording_lines
 from stream.broadcast.sender import Outgoing, Sender, Shown, even_size
-from stream.broadcast.urls import is_live
+from stream.broadcast.urls import is_live, without_secrets
+from stream.errors import SourceError
 from stream.file import Interrupts
 from stream.live.filter import Filtered, LiveFilter
 from stream.live.settings import Settings
@@ -110,7 +111,8 @@ class Broadcast:
 
     def run(self) -> BroadcastReport:
         """Run until the source ends, the duration is over, or Ctrl-C or `stopped` says so; a recording is
-        whole then. Raises KeyboardInterrupt where it was stopped before there was anything to record."""
+        whole then. Where there was nothing to record, raises KeyboardInterrupt if it was stopped by that,
+        SourceError otherwise."""
         said_s = time.monotonic()
         with Interrupts() as interrupts:
             interrupts.remove = self.recorder.remove if self.recorder is not None else lambda: None
@@ -125,8 +127,13 @@ class Broadcast:
             finally:
                 report = replace(self._close(), interrupted=interrupts.asked)
         self._raise_error()
-        if interrupts.asked and self.recorder is not None and not self.recorder.frames:
-            raise KeyboardInterrupt
+        if self.recorder is not None and not self.recorder.frames:
+            if interrupts.asked:
+                raise KeyboardInterrupt
+            raise SourceError(
+                f"nothing came from {without_secrets(self.job.source)} that could be recorded; "
+                "check that it sends pictures"
+            )
         return report
 
     @property
@@ -175,8 +182,10 @@ class Broadcast:
         output = None if self.output is None else self.output.error
         for error in (output, self.receiver.error, self._filter.error):
             if error is not None:
-                if self.recorder is not None and self.recorder.frames and output is None:
-                    self._say(f"{self.job.out} holds the {self.recorder.frames} pictures that came before")
+                if self.recorder is not None and self.recorder.kept is not None:
+                    self._say(
+                        f"{self.recorder.kept} holds the {self.recorder.frames} pictures that came before"
+                    )
                 raise error
 
     def _show(self, filtered: Filtered[Arrived]) -> None:

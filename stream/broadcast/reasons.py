@@ -15,8 +15,8 @@ USUAL_ADVICE = "check the address and that it is sending"
 
 def reason_of(url: str, error: BaseException) -> str:
     """What went wrong, in a few words."""
-    if _unknown_host(url, error):
-        return f"there is no host {urlsplit(url).hostname}"
+    if unknown := _unknown_host(url, error):
+        return unknown[0]
     if isinstance(error, REFUSED):
         return "connection refused"
     if isinstance(error, FORBIDDEN):
@@ -32,8 +32,8 @@ def reason_of(url: str, error: BaseException) -> str:
 
 def advice_on(url: str, error: BaseException) -> str:
     """What to do about it."""
-    if _unknown_host(url, error):
-        return "check the host's name and the network"
+    if unknown := _unknown_host(url, error):
+        return unknown[1]
     if isinstance(error, REFUSED):
         return "check the address and its port, and that it is sending"
     if isinstance(error, FORBIDDEN):
@@ -45,13 +45,18 @@ def advice_on(url: str, error: BaseException) -> str:
     return USUAL_ADVICE
 
 
-def _unknown_host(url: str, error: BaseException) -> bool:
-    """FFmpeg calls it an error of input and output, as it does much else."""
+def _unknown_host(url: str, error: BaseException) -> tuple[str, str] | None:
+    """Reason and advice where the host's name is the matter; FFmpeg calls it an error of input and output, as
+    it does much else."""
     host = urlsplit(url).hostname
     if host is None or not isinstance(error, OSError):
-        return False
+        return None
     try:
         socket.getaddrinfo(host, None)
-    except OSError:
-        return True
-    return False
+    except UnicodeError:
+        return f"{host} is no host's name", "check the address"
+    except OSError as found:
+        if found.errno == socket.EAI_AGAIN:
+            return f"the host {host} cannot be looked up now", "check the network"
+        return f"there is no host {host}", "check the host's name and the network"
+    return None

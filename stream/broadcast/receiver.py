@@ -15,7 +15,7 @@ import av
 import av.error
 
 from stream.broadcast.backoff import Backoff
-from stream.broadcast.reasons import advice_on, reason_of
+from stream.broadcast.reasons import USUAL_ADVICE, advice_on, reason_of
 from stream.broadcast.timeline import Timeline
 from stream.broadcast.urls import is_live, options_for, without_secrets
 from stream.errors import SourceError
@@ -82,8 +82,8 @@ class Receiver:
         self._url, self._live, self._label = url, is_live(url), without_secrets(url)
         self._on_frame, self._on_audio, self._stopped, self._say = on_frame, on_audio, stopped, say
         self._give_up_s = math.inf if give_up_s is None else give_up_s
-        self._timeline = Timeline()
-        self._arrived_s = 0.0
+        self._timeline = Timeline(self._live)
+        self._arrived_s = time.monotonic()
         self._paced, self._handed = paced, (0.0, 0.0)
         self._damaged = 0
         self._checked = False
@@ -95,27 +95,36 @@ class Receiver:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        try:
+            self._read_on()
+        except SourceError as error:
+            self.error = error
+        except Exception as error:
+            # Whoever waits for the end must not wait for ever.
+            self.error = SourceError(
+                f"{self._label} cannot be read any more ({type(error).__name__}: {error}); {USUAL_ADVICE}"
+            )
+            self.error.__cause__ = error
+        finally:
+            self.ended.set()
+            self.opened.set()
+
+    def _read_on(self) -> None:
         backoff = Backoff(self._stopped)
         while not self._stopped.is_set():
             try:
                 self._read(backoff)
                 lost = "it ended"
                 if not self._live:
-                    break
-            except SourceError as error:
-                self.error = error
-                break
+                    return
             except (av.error.FFmpegError, OSError, ValueError) as error:
                 lost = reason_of(self._url, error)
                 if not self.opened.is_set():
-                    self.error = SourceError(
+                    raise SourceError(
                         f"{self._label} cannot be opened ({lost}); {advice_on(self._url, error)}"
-                    )
-                    break
+                    ) from error
             if not self._stopped.is_set() and not self._wait_for_it(lost, backoff):
-                break
-        self.ended.set()
-        self.opened.set()
+                return
 
     def _wait_for_it(self, lost: str, backoff: Backoff) -> bool:
         """Wait before the next attempt; False once the source has been gone for too long."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,8 +27,11 @@ from stream.standard import check_standard_output
 
 TICK = Fraction(1, 1000)
 POLL_S = 0.1
-LOOK_S = 1.0
 ROOM_BYTES = 100_000_000
+# An encoder holds back so many pictures, lossless ones almost as large as they are raw, until the end.
+HELD_PICTURES = 16
+# A container's index, written at the end, has so many bytes a picture with its sound.
+INDEX_BYTES = 64
 AUDIO_KEPT_S = 30.0
 # Clocks of milliseconds make sound shake; that much is no gap.
 SHAKE_S = 0.05
@@ -69,9 +71,9 @@ class Recorder:
 
     The file is begun with the first picture; its time is 0. Of pictures that come faster than they can be
     encoded the newest is taken; while none comes nothing is written, and the next one stands at its own time.
-    audio: whether there is sound, asked when the first picture is there. After `finish` the file stands whole
-    in its place. frames, seconds: recorded so far. full: the disk has no room for more. error: why there is
-    no file.
+    audio: whether there is sound, asked when the first picture is there. After `finish`, or an error after
+    the first picture, the file stands whole in its place. frames, seconds: recorded so far. full: the disk
+    has no room for more. error: why it ended by itself. kept: where the file stands, None if there is none.
     """
 
     def __init__(
@@ -82,13 +84,13 @@ class Recorder:
         self.seconds = 0.0
         self.full = False
         self.error: Exception | None = None
+        self.kept: str | None = None
         self._recording, self._audio, self._say = recording, audio, say
         self._form = recording.check()
         self._sound: deque[tuple[Any, float]] = deque(maxlen=round(AUDIO_KEPT_S * AUDIO_RATE / 1024))
         self._sink: RecordingSink | None = None
         self._began_s = 0.0
         self._shape: tuple[int, ...] = ()
-        self._looked_s = 0.0
         self._deaf = False
         self._finishing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="record", daemon=True)
@@ -111,13 +113,27 @@ class Recorder:
     def _run(self) -> None:
         try:
             self._record()
-            if self._sink is not None:
-                self._sink.finish()
         except Exception as error:
             self.error = error
-            if self._sink is not None:
-                self._sink.abandon()
+        try:
+            self._end()
+        except Exception as error:
+            self.error = self.error or error
         self.pictures.close()
+
+    def _end(self) -> None:
+        """Put in its place what was recorded, also after an error."""
+        if self._sink is None:
+            return
+        if not self.frames:
+            self._sink.abandon()
+            return
+        self._sink.finish()
+        self.kept = self._sink.out
+        if self.kept != self._recording.out:
+            self._say(
+                f"{self._recording.out} appeared while it was being recorded; the recording is {self.kept}"
+            )
 
     def _record(self) -> None:
         while not self.full:
@@ -149,7 +165,7 @@ class Recorder:
         encoding = choose_encoding(self._form, None, size, lossless=recording.lossless, composed=True)
         tags = ColourTags(BT709, LIMITED, BT709, BT709)
         picture = Picture(*size, TICK, Fraction(recording.fps).limit_denominator(1001), tags)
-        target = Target(recording.out, None, recording.force)
+        target = Target(recording.out, None, recording.force, aside=True)
         return RecordingSink(target, encoding, picture, sound=self._audio())
 
     def _tell_size(self, shown: Shown) -> None:
@@ -173,12 +189,12 @@ class Recorder:
 
     def _look_for_room(self) -> None:
         """A file that cannot be ended for want of room would be lost as a whole."""
-        now_s = time.monotonic()
-        if self._sink is None or self._recording.out == PIPE or now_s - self._looked_s < LOOK_S:
+        if self._sink is None or self._recording.out == PIPE:
             return
-        self._looked_s = now_s
         folder = Path(self._recording.out).absolute().parent
-        if shutil.disk_usage(folder).free < ROOM_BYTES:
+        picture = self._sink.picture
+        held = HELD_PICTURES * 3 * picture.width * picture.height
+        if shutil.disk_usage(folder).free < ROOM_BYTES + held + INDEX_BYTES * self.frames:
             self.full = True
             self._say(f"there is hardly any room left in {folder}; the recording ends here, whole")
 
@@ -202,7 +218,7 @@ class RecordingSink(VideoSink):
 
     def sound(self, frame: Any, at_s: float) -> None:
         """Encode an av.AudioFrame whose first sample stands at at_s seconds of the recording; what comes
-        before its beginning is left out."""
+        before its beginning, or before the end of what was written, is left out."""
         track = self._tracks.get(SOUND)
         if track is None or at_s < 0.0:
             return
@@ -211,6 +227,9 @@ class RecordingSink(VideoSink):
             self._heard, track.resampler = heard, self._resampler(track.out)
         if abs(at_s - self._next_s) < SHAKE_S:
             at_s = self._next_s
+        if at_s < self._next_s:
+            # It overlaps what is written; a slow clock so loses a frame now and then and is even again.
+            return
         self._next_s = at_s + frame.samples / frame.sample_rate
         frame.pts, frame.time_base = round(at_s * frame.sample_rate), Fraction(1, frame.sample_rate)
         try:
@@ -228,4 +247,4 @@ def recording_lines(recorder: Recorder, out: str) -> list[str]:
     """What was recorded, for people."""
     lost = recorder.pictures.dropped
     left = f", {lost} more could not be encoded in time" if lost else ""
-    return [f"{out}: {recorder.frames} pictures in {recorder.seconds:.1f} s{left}"]
+    return [f"{recorder.kept or out}: {recorder.frames} pictures in {recorder.seconds:.1f} s{left}"]

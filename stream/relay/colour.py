@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from stream.frame import RgbImage
+from stream.relay.options import LEAST_PX
 
 SENT_AS = {"vp8": Colorspace.ITU601, "h264": Colorspace.ITU709}
 # Code points of matrices (ITU-T H.273, table 4) and what swscale calls them.
@@ -53,11 +54,12 @@ class ToYuv:
 
 def shrunk(width: int, height: int, most: tuple[int, int]) -> tuple[int, int]:
     """The size, even and of the same shape, of a picture that shall fit into `most`, upright or turned; its
-    own if it does."""
+    own if it does. No side gets shorter than what the relay takes in."""
     scale = min(max(most) / max(width, height), min(most) / min(width, height))
     if scale >= 1.0:
         return width, height
-    return max(2, int(width * scale + 1e-6) & ~1), max(2, int(height * scale + 1e-6) & ~1)
+    wide, high = (max(LEAST_PX, int(side * scale + 1e-6) & ~1) for side in (width, height))
+    return wide, high
 
 
 class ToRgb:

@@ -132,3 +132,12 @@ def test_the_mode_is_taken_back_after_a_failure() -> None:
     with pytest.raises(RuntimeError, match="no memory"):
         cuda.host_syncs(fail, modes.append)
     assert modes == ["warn", "default"]
+
+
+def test_a_stage_that_comes_several_times_in_a_frame_is_added_up() -> None:
+    watch = Stopwatch(FakeDevice())
+    with watch.frame():
+        for stage in ("crop", "step", "crop", "step"):
+            watch.mark(stage)
+    stages = watch.stages()
+    assert {name: (s.count, s.max) for name, s in stages.items()} == {"crop": (1, 2.0), "step": (1, 2.0)}

@@ -111,15 +111,19 @@ def test_what_cannot_be_loaded_gives_reasons(tmp_path: Path, monkeypatch: pytest
 
 
 class MeanError(torch.nn.Module):
-    """Stands where LPIPS's network does: mean squared difference."""
+    """Stands where LPIPS's network does: mean squared difference, of what is within -1 and 1."""
 
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        self.seen = float(a.mean()), float(b.mean())
         return (a - b).square().mean()
+
+
+MEAN_ERROR = MeanError()
 
 
 def with_lpips(monkeypatch: pytest.MonkeyPatch, hub: Path) -> None:
     package = types.ModuleType("lpips")
-    package.LPIPS = lambda net, verbose: MeanError()  # type: ignore[attr-defined]
+    package.LPIPS = lambda net, verbose: MEAN_ERROR  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "lpips", package)
     monkeypatch.setenv("TORCH_HOME", str(hub))
 
@@ -142,6 +146,9 @@ def test_lpips_sees_every_frame_and_its_target_between_minus_1_and_1(
     found = scores([clip(side=64), clip(100, side=64)], Seers(lpips, "no vfid"))["lpips"]
     # 10 of 255 levels are 20 of 255 in [-1, 1]; the other clip is right.
     assert found.value == pytest.approx((20 / 255) ** 2 / 2, rel=1e-4)
+    black, white = (np.full((64, 64, 3), level, np.uint8) for level in (0, 255))
+    assert lpips(black, white) == pytest.approx(4.0)
+    assert MEAN_ERROR.seen == (-1.0, 1.0)
     assert scores([clip()], Seers(lpips, ""))["lpips"].reason == "AlexNet needs frames of 64 px or more"
 
 

@@ -210,8 +210,6 @@ def test_an_engine_is_loaded_with_the_network_it_is_given(tmp_path: Path) -> Non
     engine = networks.loader("torch-cpu", network, 1, tmp_path)()
     assert isinstance(engine, TorchEngine)
     assert engine.new_state().memory.valid.shape == (1, 2)
-    with pytest.raises(BenchError, match="onnx-cuda"):
-        networks.loader("onnx-cuda", network, 1, tmp_path)
 
 
 def test_the_step_alone_runs_the_engine(tmp_path: Path) -> None:

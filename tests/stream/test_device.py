@@ -108,6 +108,19 @@ def test_what_the_kernels_do_not_do_goes_through_the_host() -> None:
         assert board.log == []
 
 
+@pytest.mark.parametrize("asked", [{"keep": (LINES,)}, {"also": ()}])
+def test_the_host_does_not_carry_on_what_stayed_on_the_gpu(asked: dict[str, tuple[str, ...]]) -> None:
+    (frame, face), *_ = clip(1)
+    with on_device(FakeFinder(face), HostBoard()) as r:
+        assert (r.process(frame) != frame).any()
+        for name, value in asked.items():
+            setattr(r, name, value)
+        carried = r.step(r.locate(frame), at_most=0)
+        assert carried.faces == ()
+        np.testing.assert_array_equal(r.composite(frame, carried), frame)
+        assert (r.process(frame) != frame).any()
+
+
 def test_a_frame_larger_than_the_kernels_take_goes_through_the_host() -> None:
     board = HostBoard()
     frame = noise_frame(16, 8200)

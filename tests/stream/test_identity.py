@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -63,25 +64,65 @@ def test_a_face_costs_more_the_farther_the_larger_and_the_less_alike() -> None:
     assert math.isfinite(cost(points, 0.0, points, 0.0))
 
 
-def brute(costs: np.ndarray) -> float:
-    """The least cost, by trying every assignment."""
+def brute(costs: np.ndarray, forced: tuple[int, int] | None = None) -> float:
+    """The least cost, by trying every assignment; forced: a row and the column it must have."""
     rows, columns = costs.shape
     options = itertools.product([None, *range(columns)], repeat=rows)
     valid = (o for o in options if len({c for c in o if c is not None}) == sum(c is not None for c in o))
-    return min(sum(TOO_DEAR if c is None else costs[r, c] for r, c in enumerate(o)) for o in valid)
+    fits = (o for o in valid if forced is None or o[forced[0]] == forced[1])
+    return min(total(costs, o) for o in fits)
+
+
+def total(costs: np.ndarray, chosen: Sequence[int | None]) -> float:
+    return sum(TOO_DEAR if c is None else float(costs[r, c]) for r, c in enumerate(chosen))
+
+
+def some_costs(rng: np.random.Generator) -> np.ndarray:
+    """Costs of up to four rows and columns, some pairs forbidden, some as good as others."""
+    costs = rng.uniform(0.0, 1.6, rng.integers(1, 5, 2))
+    if rng.random() < 0.3:
+        costs = np.round(costs, 1)
+    costs[rng.random(costs.shape) < 0.2] = np.inf
+    return costs
 
 
 def test_the_assignment_is_the_best_there_is() -> None:
     rng = np.random.default_rng(0)
-    for _ in range(200):
-        costs = rng.uniform(0.0, 1.6, rng.integers(1, 5, 2))
-        costs[rng.random(costs.shape) < 0.2] = np.inf
+    for _ in range(300):
+        costs = some_costs(rng)
         chosen = assigned(costs)
         taken = [c for c in chosen if c is not None]
         assert len(set(taken)) == len(taken)
         assert all(costs[r, c] < TOO_DEAR for r, c in enumerate(chosen) if c is not None)
-        total = sum(TOO_DEAR if c is None else costs[r, c] for r, c in enumerate(chosen))
-        assert total == pytest.approx(brute(costs))
+        assert total(costs, chosen) == pytest.approx(brute(costs))
+
+
+def test_doubt_is_found_wherever_trying_every_assignment_finds_it() -> None:
+    rng, doubts = np.random.default_rng(1), 0
+    for _ in range(150):
+        costs = some_costs(rng) * rng.choice([0.3, 1.0])
+        chosen = assigned(costs)
+        others = [
+            [brute(costs, (o, c)) for o in range(len(costs)) if o != r and costs[o, c] < TOO_DEAR]
+            if c is not None
+            else []
+            for r, c in enumerate(chosen)
+        ]
+        least = [min(costs_of, default=math.inf) - total(costs, chosen) for costs_of in others]
+        if any(abs(more - DOUBT) < 1e-6 for more in least):
+            continue
+        assert doubtful(costs, chosen) == [more < DOUBT for more in least]
+        doubts += sum(more < DOUBT for more in least)
+    assert doubts > 50
+
+
+def test_many_faces_in_a_row_are_assigned_though_every_way_could_never_be_tried() -> None:
+    row = np.arange(64.0)
+    costs = np.abs(row[:, None] - row - 0.4)
+    chosen = assigned(costs)
+    assert total(costs, chosen) == pytest.approx(64 * 0.4)
+    assert doubtful(costs, chosen) == [False] * 64
+    assert all(doubtful(0.1 * costs, assigned(0.1 * costs)))
 
 
 def test_nobody_found_nobody_assigned() -> None:
@@ -92,12 +133,11 @@ def test_nobody_found_nobody_assigned() -> None:
 def test_doubt_is_another_assignment_that_is_nearly_as_good() -> None:
     near = np.array([[0.1, 0.4], [0.4, 0.1 + 0.6 - DOUBT + 0.01]])
     assert assigned(near) == [0, 1]
-    assert doubtful(near, [0, 1], 0)
-    assert doubtful(near, [0, 1], 1)
+    assert doubtful(near, [0, 1]) == [True, True]
     clear = np.array([[0.1, 0.8], [0.8, 0.1]])
-    assert not doubtful(clear, assigned(clear), 0)
+    assert doubtful(clear, assigned(clear)) == [False, False]
     one_for_two = np.array([[0.2], [0.2 + DOUBT / 2]])
-    assert doubtful(one_for_two, assigned(one_for_two), 0)
-    assert not doubtful(one_for_two, assigned(one_for_two), 1)
+    assert doubtful(one_for_two, assigned(one_for_two)) == [True, False]
     impossible = np.array([[0.2], [np.inf]])
-    assert not doubtful(impossible, [0, None], 0)
+    assert doubtful(impossible, [0, None]) == [False, False]
+    assert doubtful(np.zeros((2, 0)), [None, None]) == [False, False]

@@ -99,6 +99,35 @@ def test_a_file_that_appears_meanwhile_is_not_written_over(tmp_path):
     assert (tmp_path / "a.mp4").read_bytes() == b"another's"
 
 
+def test_what_cannot_be_made_again_gets_another_name_where_its_own_is_taken(tmp_path):
+    files = [OutputFile(str(tmp_path / "a.mp4"), aside=True) for _ in range(3)]
+    for number, file in enumerate(files):
+        file.part.write_bytes(b"%d" % number)
+        file.commit()
+    assert [file.path.name for file in files] == ["a.mp4", "a-2.mp4", "a-3.mp4"]
+    assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == [b"0", b"1", b"2"]
+    for number, file in enumerate(files):
+        assert file.path.read_bytes() == b"%d" % number
+
+
+def test_a_link_to_nothing_is_there_too(tmp_path):
+    (tmp_path / "a.mp4").symlink_to(tmp_path / "none")
+    with pytest.raises(OutputError, match="is there already"):
+        check_output(str(tmp_path / "a.mp4"), None, force=False)
+
+
+def test_a_name_whose_file_cannot_be_put_there_is_free_again(tmp_path, monkeypatch):
+    file = OutputFile(str(tmp_path / "a.mp4"))
+
+    def fails(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(OutputError, match="Input/output error"):
+        file.commit()
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [

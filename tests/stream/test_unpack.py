@@ -34,7 +34,7 @@ def test_a_repeated_run_leaves_what_is_there(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "out/b.part").mkdir(parents=True)  # a run that was killed
     (tmp_path / "out/b.part/000009.png").write_bytes(b"")
     make_video(tmp_path / "in/b.mp4", Clip(frames=2))
-    assert unpack_all(tmp_path / "in", tmp_path / "out") == {"a.mp4": 3, "b.mp4": 2}
+    assert dict(unpack_all(tmp_path / "in", tmp_path / "out")) == {"a.mp4": 3, "b.mp4": 2}
     assert len(list((tmp_path / "out/b").iterdir())) == 2
     (tmp_path / "out/a/000000.png").write_bytes(b"mine")
     assert main([str(tmp_path / "in"), str(tmp_path / "out")]) == 0
@@ -45,7 +45,7 @@ def test_a_repeated_run_leaves_what_is_there(tmp_path: Path, capsys: pytest.Capt
 def test_a_video_on_its_side_is_turned_upright(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     make_video(tmp_path / "in/a.mp4", Clip(frames=1, rotation=90))
-    unpack_all(tmp_path / "in", tmp_path / "out")
+    list(unpack_all(tmp_path / "in", tmp_path / "out"))
     assert cv2.imread(str(tmp_path / "out/a/000000.png")).shape == (96, 64, 3)
 
 
@@ -69,9 +69,32 @@ def test_what_cannot_be_unpacked_is_one_sentence(tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "out/a").exists()
 
 
+def test_a_video_beside_a_folder_of_its_name_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in/anna/old").mkdir(parents=True)
+    make_video(tmp_path / "in/anna.mp4", Clip(frames=1))
+    make_video(tmp_path / "in/anna/old/more.mp4", Clip(frames=1))
+    assert main([str(tmp_path / "in"), str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/in/anna.mp4 would become the folder in which {tmp_path}/in/anna/old/more.mp4" in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_each_video_is_told_when_it_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    make_video(tmp_path / "in/a.mp4", Clip(frames=2))
+    (tmp_path / "in/b.mp4").write_bytes(b"no video at all")
+    assert main([str(tmp_path / "in"), str(tmp_path / "out")]) == 2
+    told = capsys.readouterr()
+    assert told.out == "a.mp4: 2 frames\n"
+    assert "b.mp4" in told.err
+
+
 def test_pixels_are_kept_to_the_bit(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     make_video(tmp_path / "in/a.mkv", Clip(frames=1, codec="ffv1", pix_fmt="bgr0", options={}))
-    unpack_all(tmp_path / "in", tmp_path / "out")
+    list(unpack_all(tmp_path / "in", tmp_path / "out"))
     bgr = cv2.imread(str(tmp_path / "out/a/000000.png"))
     assert np.array_equal(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), drawn(0, 96, 64))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ import av
 import numpy as np
 import pytest
 
-from stream.broadcast.recorder import Recorder, Recording
+from stream.broadcast import recorder as recorder_module
+from stream.broadcast.recorder import Recorder, Recording, RecordingSink, recording_lines
 from stream.broadcast.sender import Shown
 from stream.cli import main
 from stream.output import OutputError
-from stream.sink import VideoSink
 from tests.stream.broadcast.camera import until
 
 COLOUR = (200, 60, 40)
@@ -86,6 +87,38 @@ def test_sound_that_shakes_is_even_and_sound_that_changes_goes_on(tmp_path: Path
     assert wave[(at > 3.01) & (at < 3.98)] == pytest.approx(0.25, abs=0.1)
 
 
+def slow(index: int) -> float:
+    return 0.99 * 0.02 * index
+
+
+def back(index: int) -> float:
+    return 0.02 * index - 0.3 * (index >= 200)
+
+
+@pytest.mark.parametrize("stamped_s", [slow, back])
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+def test_sound_whose_times_fall_behind_its_samples_stays_near_them(
+    stamped_s: Callable[[int], float], name: str, tmp_path: Path
+) -> None:
+    out = tmp_path / name
+    recorder = Recorder(Recording(str(out), size=(32, 32)), lambda: True)
+    put(recorder, 0.0)
+    for index in range(600):
+        recorder.sound(heard(0.0 if index < 500 else 0.5, 48_000), NOW_S + stamped_s(index))
+    put(recorder, 12.0)
+    recorder.finish()
+    assert recorder.error is None
+    with av.open(str(out)) as container:
+        frames = list(container.decode(audio=0))
+    times = np.array([float(frame.time) for frame in frames])
+    assert np.diff(times).min() > 0.0
+    loud = [
+        float(f.time) for f in frames if np.abs(f.to_ndarray()).max() > 0.1 * (32768 if "nut" in name else 1)
+    ]
+    assert loud[0] == pytest.approx(stamped_s(500), abs=0.08)
+    assert times[-1] == pytest.approx(stamped_s(600), abs=0.1)
+
+
 def test_lossless_is_without_loss(tmp_path: Path) -> None:
     out = tmp_path / "out.mkv"
     recorder = Recorder(Recording(str(out), lossless=True, size=(160, 120)), lambda: False)
@@ -115,21 +148,85 @@ def test_odd_sides_are_made_even_and_sound_that_comes_late_is_said(tmp_path: Pat
     assert said == ["the source has sound now, which the recording began without; it is left out"]
 
 
-def test_a_write_that_fails_leaves_nothing_and_is_an_error(
+def fails(*_: object) -> None:
+    raise OutputError("out.mp4 cannot be written")
+
+
+@pytest.mark.parametrize("method", ["write", "sound"])
+def test_a_write_that_fails_ends_the_recording_whole_and_is_why(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.mp4"
+    recorder = Recorder(Recording(str(out)), lambda: True)
+    for index in range(10):
+        put(recorder, 0.1 * index)
+    monkeypatch.setattr(RecordingSink, method, fails)
+    recorder.sound(heard(0.5, 48_000), NOW_S)
+    put(recorder, 1.0)
+    recorder.finish()
+    assert isinstance(recorder.error, OutputError)
+    assert recorder.kept == str(out)
+    assert len(times_of(out)) == recorder.frames >= 10
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_first_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RecordingSink, "write", fails)
+    recorder = Recorder(Recording(str(tmp_path / "out.mp4")), lambda: False)
+    put(recorder, 0.0)
+    recorder.finish()
+    assert isinstance(recorder.error, OutputError)
+    assert recorder.kept is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_end_that_fails_too_leaves_nothing_and_the_first_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder = Recorder(Recording(str(tmp_path / "out.mp4")), lambda: False)
     put(recorder, 0.0)
-    assert list(tmp_path.iterdir())
+    monkeypatch.setattr(RecordingSink, "write", fails)
 
-    def fails(*_: object) -> None:
-        raise OutputError("out.mp4 cannot be written")
+    def refuses(*_: object) -> None:
+        raise OSError("the disk is gone")
 
-    monkeypatch.setattr(VideoSink, "write", fails)
+    monkeypatch.setattr(RecordingSink, "_mux_video", refuses)
     put(recorder, 0.1)
     recorder.finish()
-    assert isinstance(recorder.error, OutputError)
+    assert str(recorder.error) == "out.mp4 cannot be written"
+    assert recorder.kept is None
     assert not list(tmp_path.iterdir())
+
+
+def test_two_recordings_under_one_name_are_both_kept(tmp_path: Path) -> None:
+    out, said = tmp_path / "out.mp4", list[str]()
+    recorders = [Recorder(Recording(str(out)), lambda: False, said.append) for _ in range(2)]
+    for recorder, pictures in zip(recorders, (2, 3), strict=True):
+        for index in range(pictures):
+            put(recorder, 0.1 * index)
+    for recorder in recorders:
+        recorder.finish()
+        assert recorder.error is None
+    assert len(times_of(out)) == 2
+    assert len(times_of(tmp_path / "out-2.mp4")) == 3
+    assert len(list(tmp_path.iterdir())) == 2
+    assert said == [f"{out} appeared while it was being recorded; the recording is {tmp_path / 'out-2.mp4'}"]
+    assert recording_lines(recorders[1], str(out))[0].startswith(f"{tmp_path / 'out-2.mp4'}: 3 pictures")
+
+
+def test_a_disk_that_fills_fast_ends_the_recording_before_it_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def usage(_: object) -> Any:
+        return type("Usage", (), {"free": 1_000_000_000 - 200_000_000 * recorder.frames})
+
+    monkeypatch.setattr(recorder_module.shutil, "disk_usage", usage)
+    recorder = Recorder(Recording(str(tmp_path / "out.mp4")), lambda: False)
+    for index in range(10):
+        put(recorder, 0.03 * index)
+    recorder.finish()
+    assert recorder.full
+    assert recorder.frames == len(times_of(tmp_path / "out.mp4")) == 5
 
 
 def test_no_picture_no_file(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from stream.broadcast.broadcast import Broadcast, BroadcastJob, BroadcastReport,
 from stream.cli import main
 from stream.errors import SourceError
 from stream.live.settings import Settings
+from stream.output import OutputError
 from stream.wholeness import missing_bytes
 from tests.stream.broadcast.camera import WAIT_S, Camera, free_port, until, write_clip
 from tests.stream.broadcast.test_broadcast import make_retoucher
@@ -297,6 +298,31 @@ def test_a_disk_that_runs_full_ends_the_recording_whole(
     assert "hardly any room left" in capsys.readouterr().err
 
 
+def test_a_write_that_fails_is_an_error_and_what_came_before_is_kept(
+    camera: Camera,
+    clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out.mp4"
+    camera.start(clip)
+    broadcast = broadcast_of(camera, out)
+
+    def fails(*_: object) -> None:
+        raise OutputError("it cannot be written")
+
+    def events() -> None:
+        seen(broadcast, 20)
+        monkeypatch.setattr(recorder_module.RecordingSink, "write", fails)
+        until(lambda: broadcast.recorder is not None and broadcast.recorder.error is not None, "it goes on")
+
+    with pytest.raises(OutputError, match="it cannot be written"):
+        recorded(broadcast, events)
+    assert whole(out)
+    assert f"{out} holds the {len(pictures(out)[0])} pictures that came before" in capsys.readouterr().err
+
+
 def answering(status: str) -> str:
     """The address of a camera that answers every RTSP request so."""
     server = socket.create_server(("127.0.0.1", 0))
@@ -322,6 +348,7 @@ def answering(status: str) -> str:
         ),
         (lambda: answering("401 Unauthorized"), r"right name and password\); write them into the address"),
         (lambda: answering("404 Not Found"), r"\(there is no such stream\); check the path"),
+        (lambda: "rtsp://[::1/stream", r"IN is no address; check its host"),
         (lambda: "nosuch://127.0.0.1/stream", r"nosuch://127.0.0.1/stream is not a video"),
     ],
 )

@@ -20,7 +20,7 @@
 using std::max;
 using std::min;
 
-struct uint4 { unsigned int x, y, z, w; };
+struct alignas(16) uint4 { unsigned int x, y, z, w; };
 struct alignas(16) float4 { float x, y, z, w; };
 struct alignas(4) uchar4 { unsigned char x, y, z, w; };
 struct dim3 { unsigned int x, y, z; };

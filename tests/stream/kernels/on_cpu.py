@@ -47,6 +47,8 @@ def compiled(variant: Variant) -> ctypes.CDLL:
         "-Wno-dangling-pointer",
         "-fno-strict-aliasing",
     ]
+    # A GPU refuses an access that is not aligned, where a CPU does it: here it ends the run.
+    flags += ["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"]
     flags += ["-shared", "-fPIC", f"-I{FOLDER}", f"-DKERNEL={variant.kernel}"]
     flags += [f"-D{define}" for define in variant.defines]
     command = [compiler, *flags, "-o", str(path.with_suffix(".so")), str(path.with_suffix(".cpp"))]

@@ -40,11 +40,14 @@ def paste(
 
 def compared(machine: Machine, frame: np.ndarray, matrix: np.ndarray, guard: np.ndarray) -> None:
     """Retouches the frame with the kernel, and looks at how it differs from the CPU's."""
-    residual, wanted = noise(), frame.copy()
+    residual, before, wanted = noise(), frame.copy(), frame.copy()
     twins.paste(wanted, residual, guard, matrix, 0.8)
     paste(machine, frame, residual, guard, matrix, 0.8)
     assert machine.apart(frame, wanted) <= 1
-    assert np.mean(frame != wanted) < 1e-3
+    # Where rounding may go either way.
+    changed = wanted != before
+    assert (frame != wanted)[changed].sum() <= 0.01 * changed.sum()
+    assert (frame != wanted)[~changed].sum() <= 1e-3 * frame.size
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_full_range_is_told_from_limited() -> None:
         ((1440, 1080), (960, 720)),
         ((1279, 719), (1279, 719)),
         ((4000, 100), (1280, 32)),
-        ((4000, 3), (1280, 2)),
+        ((4000, 20), (1280, 16)),
     ],
 )
 def test_what_is_larger_is_scaled_to_fit_upright_or_turned(

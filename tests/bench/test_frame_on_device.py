@@ -1,0 +1,94 @@
+"""The frame on a GPU as a pipeline, with the kernels' own sources on this machine's CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stream.errors import EngineError
+from stream.retoucher import Retoucher
+from tests.conftest import require
+from tests.stream.fakes import FakeEngine, FakeFinder, face_at, noise_frame
+from tests.stream.host_board import FakeDeviceEngine, HostBoard
+
+torch = require("torch")
+
+from bench import networks, pipeline, sweep  # noqa: E402
+from bench.device import Cpu  # noqa: E402
+from bench.frame_on_device import DevicePipeline  # noqa: E402
+from bench.project import Roof, Work  # noqa: E402
+from bench.swept import Swept  # noqa: E402
+
+
+def shots_with(faces: int) -> list[pipeline.Shot]:
+    finder = FakeFinder(*(face_at(x, 180, 0.3) for x in (200, 450)[:faces]))
+    with Retoucher(engine=FakeEngine(), finder=finder, max_faces=faces) as retoucher:
+        return pipeline.shots_of(noise_frame(90, 160), (640, 360), faces, retoucher)
+
+
+def test_the_stages_are_told_apart_and_the_frame_is_the_hosts_to_a_level() -> None:
+    shots = shots_with(2)
+    board, device = HostBoard(), Cpu(1)
+    on_device = DevicePipeline(FakeDeviceEngine(board), board, device, [Work(1e9, 1e6)], 2)
+    with Retoucher(engine=FakeDeviceEngine(), finder=FakeFinder()) as retoucher:
+        on_host = pipeline.HostPipeline(retoucher, [Work(1e9, 1e6)], "host_path")
+        for shot in shots[:3]:
+            marks: list[str] = []
+            got = on_device.frame(shot, marks.append)
+            wanted = on_host.frame(shot, lambda _: None)
+            assert np.abs(got.astype(int) - wanted).max() <= 1
+    assert (got != shots[2].frame_u8).any()
+    assert list(dict.fromkeys(marks)) == list(on_device.places)
+    assert marks[:5] == ["upload", "crop", "step", "crop", "step"]
+    assert marks[-1] == "download"
+    assert board.log.count("step") == 6
+    timed = pipeline.time_frames([on_device], device, shots, 4)[on_device.name]
+    assert list(timed.stages) == list(on_device.places)
+    works = on_device.works(shots[0])
+    assert len(works["step"]) == len(works["crop"]) == len(works["paste"]) == 2
+    assert works["paste"][0].bytes < on_host.works(shots[0])["paste"][0].bytes
+
+
+class FakeGpu(Cpu):
+    """A GPU by its kind."""
+
+    kind, group = "cuda", "consumer"
+
+    def __init__(self) -> None:
+        self.name = "GeForce"
+
+
+def test_on_a_gpu_the_frame_stays_there_beside_the_way_through_the_host() -> None:
+    swept = Swept(FakeGpu(), Roof(1.0, 1.0), "live", "torch-cuda", torch.float16)
+    with Retoucher(engine=FakeDeviceEngine(HostBoard()), finder=FakeFinder()) as retoucher:
+        ours = sweep.pipelines_of(swept, retoucher.engine, retoucher)
+    assert [way.key for way in ours] == ["frame", "host_path"]
+    assert swept.notes == []
+    swept.device = Cpu(1)
+    assert [way.key for way in sweep.pipelines_of(swept, retoucher.engine, retoucher)] == ["frame"]
+
+
+def test_without_cupy_frames_stay_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(_: object) -> None:
+        raise EngineError("frames on a GPU need CuPy")
+
+    monkeypatch.setattr(sweep, "board_of", absent)
+    swept = Swept(FakeGpu(), Roof(1.0, 1.0), "live", "torch-cuda", torch.float16)
+    with Retoucher(engine=FakeDeviceEngine(), finder=FakeFinder()) as retoucher:
+        ours = sweep.pipelines_of(swept, retoucher.engine, retoucher)
+    assert [way.key for way in ours] == ["frame"]
+    assert swept.notes == ["Frames stay on the host: frames on a GPU need CuPy."]
+
+
+def test_an_engine_of_a_gpu_is_stepped_between_its_buffers() -> None:
+    board = HostBoard()
+    step = sweep.steps_of(FakeDeviceEngine(board))
+    step()
+    step()
+    assert board.log == ["step", "step"]
+
+
+def test_a_gpu_has_engines_of_its_own() -> None:
+    assert networks.engine_named("auto", FakeGpu()) == "torch-cuda"
+    assert networks.engine_named("onnx-tensorrt", FakeGpu()) == "onnx-tensorrt"
+    assert networks.engine_named("auto", Cpu(1)) == "onnx-cpu"

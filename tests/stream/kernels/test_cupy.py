@@ -1,0 +1,113 @@
+"""stream.kernels.cupy_ against a stand-in for CuPy: what is compiled and when, where things are run."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream.errors import EngineError
+from stream.kernels import launch
+
+
+class FakeCupy(ModuleType):
+    """What cupy_ uses of CuPy. log: what was done, in order; streams: those entered."""
+
+    def __init__(self) -> None:
+        super().__init__("cupy")
+        self.log: list[Any] = []
+        self.device, self.broken = 0, False
+        fake = self
+
+        class Stream:
+            ptr = 5
+
+            def __init__(self, handle: int = 5) -> None:
+                self.handle = handle
+
+            @staticmethod
+            def from_external(other: Any) -> Stream:
+                return Stream(other.__cuda_stream__()[1])
+
+            def __enter__(self) -> None:
+                fake.log.append(("on", self.handle))
+
+            def __exit__(self, *_: object) -> None:
+                pass
+
+        class RawModule:
+            def __init__(self, code: str, options: tuple[str, ...]) -> None:
+                if fake.broken:
+                    raise RuntimeError("no NVRTC\nfor miles")
+                assert "extern" in code
+                fake.log.append(("compile", options))
+
+            def get_function(self, name: str) -> Any:
+                return lambda grid, block, args, shared_mem: fake.log.append(
+                    ("run", name, grid, block, len(args), shared_mem)
+                )
+
+        self.RawModule = RawModule
+        self.cuda = SimpleNamespace(Stream=Stream, Device=lambda: SimpleNamespace(id=self.device))
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCupy]:
+    """CuPy's stand-in; the adapter is imported anew for it, and forgotten afterwards."""
+    cupy = FakeCupy()
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "cupyx", ModuleType("cupyx"))
+    monkeypatch.delitem(sys.modules, "stream.kernels.cupy_", raising=False)
+    yield cupy
+    sys.modules.pop("stream.kernels.cupy_", None)
+
+
+WARP = launch.warp(16, 32, 48, (1, 4, 8, 8), np.float16, np.float16)
+
+
+def test_a_kernel_is_compiled_once_for_each_variant_and_device(fake: FakeCupy) -> None:
+    run = importlib.import_module("stream.kernels.cupy_").run
+    other = launch.warp(16, 32, 48, (1, 4, 8, 8), np.float32, np.float32)
+    for one in (WARP, WARP, other, WARP):
+        run(one, 0)
+    compiled = [entry[1] for entry in fake.log if entry[0] == "compile"]
+    assert len(compiled) == 2
+    assert compiled[0] == ("-std=c++17", "-DREAL=half_t", "-DFLOW=half_t", "-DVECTOR=0")
+    fake.device = 1
+    run(WARP, 0)
+    assert sum(entry[0] == "compile" for entry in fake.log) == 3
+
+
+def test_it_runs_on_the_stream_of_the_handle_with_what_the_launch_says(fake: FakeCupy) -> None:
+    run = importlib.import_module("stream.kernels.cupy_").run
+    run(WARP, 77)
+    assert ("on", 77) in fake.log
+    assert fake.log[-1] == ("run", "warp", WARP.grid, WARP.block, len(WARP.arguments), WARP.shared_bytes)
+
+
+def test_a_board_runs_on_its_own_stream(fake: FakeCupy) -> None:
+    board = importlib.import_module("stream.kernels.cupy_").CupyBoard()
+    assert board.stream == 5
+    board.run(WARP)
+    assert ("on", 5) in fake.log
+
+
+def test_a_kernel_that_cannot_be_compiled_is_a_sentence(fake: FakeCupy) -> None:
+    run = importlib.import_module("stream.kernels.cupy_").run
+    fake.broken = True
+    with pytest.raises(EngineError, match=r"warp cannot be compiled on this GPU \(no NVRTC\); choose engine"):
+        run(WARP, 0)
+
+
+def test_a_machine_without_a_gpu_is_a_sentence(fake: FakeCupy) -> None:
+    def none() -> None:
+        raise RuntimeError("no driver")
+
+    fake.cuda.Stream = none
+    with pytest.raises(EngineError, match=r"CuPy finds no GPU \(no driver\)"):
+        importlib.import_module("stream.kernels.cupy_").CupyBoard()
