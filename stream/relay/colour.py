@@ -13,6 +13,7 @@ from functools import cached_property
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
@@ -72,29 +73,40 @@ class ToRgb:
 
     def __call__(self, frame: VideoFrame) -> RgbImage:
         """uint8 [H, W, 3]."""
-        rgb_u8 = self._converted(frame)
         size = frame.width, frame.height
         wanted = size if self._most is None else shrunk(*size, self._most)
-        if wanted == size:
-            return rgb_u8
-        return np.asarray(cv2.resize(rgb_u8, wanted, interpolation=cv2.INTER_AREA), np.uint8)
-
-    def _converted(self, frame: VideoFrame) -> RgbImage:
         full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
         matrix = _MATRICES.get(frame.colorspace, Colorspace.ITU601)
         even = frame.width % 2 == frame.height % 2 == 0
         if matrix == Colorspace.ITU601 and not full and even and frame.format.name == "yuv420p":
             # What browsers send. OpenCV rounds where swscale's fast way cuts off, one to two levels too dark.
-            return np.asarray(cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420), np.uint8)
+            planes = np.asarray(frame.to_ndarray(), np.uint8)
+            if wanted != size:
+                planes = _scaled(planes, wanted)
+            return np.asarray(cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_I420), np.uint8)
+        filtered = Interpolation.BILINEAR if wanted == size else Interpolation.AREA
         picture = self._reformatter.reformat(
             frame,
+            *wanted,
             format="rgb24",
             src_colorspace=matrix,
             src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
-            interpolation=Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND,
+            interpolation=filtered | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND,
             threads=1,
         )
         return np.asarray(picture.to_ndarray(), np.uint8)
+
+
+def _scaled(i420_u8: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Planes [H * 3/2, W] as those of a smaller picture: half the bytes that it would have as RGB."""
+    (rows, width), (wide, high) = i420_u8.shape, size
+    height = rows * 2 // 3
+    scaled = np.empty((high * 3 // 2, wide), np.uint8)
+    cv2.resize(i420_u8[:height], size, dst=scaled[:high], interpolation=cv2.INTER_AREA)
+    chroma = i420_u8[height:].reshape(2, height // 2, width // 2)
+    for plane, to in zip(chroma, scaled[high:].reshape(2, high // 2, wide // 2), strict=True):
+        cv2.resize(plane, (wide // 2, high // 2), dst=to, interpolation=cv2.INTER_AREA)
+    return scaled
 
 
 @dataclass(frozen=True)
