@@ -57,7 +57,7 @@ class PairClips:
     def __init__(self, folder: Path, split: str, config: SequenceConfig, seed: int = 0) -> None:
         self.config, self.seed = config, seed
         self.pairs = find_pairs(folder, split)
-        self.flow_known = len(self.pairs[0].source) == 1
+        self.flow_known = all(len(pair.source) == 1 for pair in self.pairs)
         if not self.flow_known:
             self._check_lengths(folder / split)
 
