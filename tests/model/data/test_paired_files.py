@@ -11,7 +11,8 @@ import pytest
 
 from model.data import ffhqr
 from model.data.ffhqr import arrange, main, split_of
-from model.data.pairs import PairsError, find_pairs, read_square, size_of
+from model.data.pairs import VIDEOS, PairsError, find_pairs, read_square, size_of
+from stream import unpack
 from tests.model.pairs import face, write, write_stills, write_videos
 
 
@@ -96,6 +97,11 @@ def test_what_is_wrong_with_still_pairs_is_named(
     said = str(raised.value)
     assert all(word in said for word in words), said
     assert "\n" not in said
+
+
+def test_what_is_sent_to_be_unpacked_is_unpacked() -> None:
+    """Neither side may import the other."""
+    assert VIDEOS == unpack.VIDEOS
 
 
 def test_many_missing_partners_are_counted(tmp_path: Path) -> None:

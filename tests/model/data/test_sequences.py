@@ -10,8 +10,9 @@ from tests.conftest import require
 
 torch = require("torch")
 
+from model.data.clips import imperfections  # noqa: E402
 from model.data.pairs import PairsError, read_square  # noqa: E402
-from model.data.sequences import PairClips, SequenceConfig, crops, imperfections  # noqa: E402
+from model.data.sequences import PairClips, SequenceConfig, crops  # noqa: E402
 from model.warp import warp  # noqa: E402
 from tests.model.pairs import write_stills, write_videos  # noqa: E402
 
