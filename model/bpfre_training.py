@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.bpfre import BPFRe, BPFReConfig, Discriminator, Retouched
-from model.data.sequences import imperfections
+from model.data.clips import imperfections
 from model.earlier import Pairs, PairTraining, descend
 
 PERCEPTUAL_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")

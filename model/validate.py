@@ -1,6 +1,7 @@
 """Figures and pictures of a network on held-out clips, straight on aligned faces (the bench judges the
 frame path)."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,8 +21,9 @@ class Figures:
 
     Attributes: gain_db: PSNR(out, target) - PSNR(raw, target) over the skin. removal: 1 - sum |out -
     target| / sum |raw - target| inside the imperfections. drift: mean |out - raw| on skin away from
-    imperfections, 8-bit levels. flicker: mean change of (out - target) from frame to frame along the known
-    flow, 8-bit levels, over the skin. soft_iou: sum min / sum max of M_full and the true map.
+    imperfections, 8-bit levels; NaN of a clip without such skin, as lossy videos may be. flicker: mean
+    change of (out - target) from frame to frame along the known flow, 8-bit levels, over the skin. soft_iou:
+    sum min / sum max of M_full and the true map.
     """
 
     gain_db: float
@@ -90,9 +92,11 @@ def figures(clip: Clip, retouched: Tensor, maps: Tensor) -> Figures:
 
 
 def mean_figures(many: list[Figures]) -> Figures:
-    """Mean of each figure."""
+    """Mean of each figure; drift's is over those that have one, 0 if none has."""
     names = Figures.__dataclass_fields__
-    return Figures(**{name: sum(getattr(f, name) for f in many) / len(many) for name in names})
+    means = {name: sum(getattr(f, name) for f in many) / len(many) for name in names}
+    drifts = [f.drift for f in many if not math.isnan(f.drift)]
+    return Figures(**means | {"drift": sum(drifts) / max(1, len(drifts))})
 
 
 def sheet(clip: Clip, retouched: Tensor, maps: Tensor) -> Tensor:

@@ -104,6 +104,14 @@ class Clip:
     face_index: list[int]
 
 
+def imperfections(raw: Tensor, target: Tensor) -> Tensor:
+    """M_gt, the difference of raw and retouched frames [..., 3, H, W] as a map [..., 1, H, W] in [0, 1].
+
+    Decided, as its scale is not printed: the mean over RGB, full at 0.08, as all maps here.
+    """
+    return ((raw - target).abs().mean(-3, keepdim=True) / MAP_FULL).clamp(max=1.0)
+
+
 @dataclass(frozen=True)
 class Scene:
     """One batch on its canvas boxes: raw and target [B, 3, h, w], skin [B, 1, h, w], keep [B, 2, h, w]."""
@@ -304,12 +312,11 @@ class ClipSampler:
         self.camera.light(frames, gen)
         self.camera.resolve(frames, gen)
         raw, target = self._seen(frames[:, :, :3], frames[:, :, 3:], gen)
-        truth = (raw - target).abs().mean(2, keepdim=True).div_(MAP_FULL).clamp_(max=1.0)
         skin, keep = seen[:, :, 6:7].contiguous(), seen[:, :, 7:].contiguous()
         return Clip(
             raw,
             target,
-            truth,
+            imperfections(raw, target),
             flow,
             skin,
             keep,

@@ -2,14 +2,15 @@
 
 FFHQ and FFHQR are the folders of the two downloads, with pictures such as 00000/00042.png in them at any
 depth. OUT receives links, OUT/train|val|test / source|target / NNNNN.png, or copies where the system has no
-links. The split is the data set's own (Shafaei et al., WACV 2021): 00000-55999 to train, 56000-62999 to
-validate, 63000-69999 to test.
+links; it is there whole or not at all. The split is the data set's own (Shafaei et al., WACV 2021):
+00000-55999 to train, 56000-62999 to validate, 63000-69999 to test.
 """
 
 import argparse
 import shutil
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from model.data.pairs import NAMED, PairsError
 
@@ -23,14 +24,24 @@ def split_of(number: int) -> str:
 
 
 def numbered(folder: Path) -> dict[str, Path]:
-    """The pictures named by five digits below `folder`, by that name."""
+    """The pictures named by five digits below `folder`, by that name.
+
+    Raises:
+        PairsError: there is no such folder, none of them, or one twice.
+    """
     if not folder.is_dir():
         raise PairsError(f"There is no folder {folder}; name the one that the pictures were unpacked into.")
-    found = {
-        path.stem: path
-        for path in sorted(folder.rglob("*.png"))
-        if path.stem.isdecimal() and len(path.stem) == 5 and int(path.stem) < COUNT
-    }
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*.png")):
+        name = path.stem
+        if not (name.isdecimal() and len(name) == 5 and int(name) < COUNT):
+            continue
+        if name in found:
+            raise PairsError(
+                f"{found[name]} and {path} have the same name; name the folder that holds one of them alone, "
+                "such as images1024x1024."
+            )
+        found[name] = path
     if not found:
         raise PairsError(f"{folder} holds no pictures named 00000.png to 69999.png; unpack them there.")
     return found
@@ -40,7 +51,7 @@ def arrange(ffhq: Path, ffhqr: Path, out: Path) -> dict[str, int]:
     """Link every picture that both folders have; the number of pairs of each split.
 
     Raises:
-        PairsError: a folder is missing or empty, a raw picture is missing, or OUT is not empty.
+        PairsError: a folder is missing or empty, a picture is missing or there twice, or OUT is not empty.
     """
     source, target = numbered(ffhq), numbered(ffhqr)
     missing = [name for name in target if name not in source]
@@ -51,12 +62,19 @@ def arrange(ffhq: Path, ffhqr: Path, out: Path) -> dict[str, int]:
         )
     if out.exists() and any(out.iterdir()):
         raise PairsError(f"{out} is not empty; give a new folder.")
+    out = out.resolve()
+    out.parent.mkdir(parents=True, exist_ok=True)
     counts = dict.fromkeys(SPLIT_STARTS, 0)
-    for name, retouched in target.items():
-        split = split_of(int(name))
-        counts[split] += 1
-        for side, path in (("source", source[name]), ("target", retouched)):
-            _link(path, out / split / side / f"{name}.png")
+    with TemporaryDirectory(prefix=f"{out.name}.part-", dir=out.parent) as part:
+        whole = Path(part, out.name)
+        for name, retouched in target.items():
+            split = split_of(int(name))
+            counts[split] += 1
+            for side, path in (("source", source[name]), ("target", retouched)):
+                _link(path, whole / split / side / f"{name}.png")
+        if out.exists():
+            out.rmdir()
+        whole.rename(out)
     return counts
 
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.data.clips import MAP_FULL, Clip
+from model.data.clips import Clip, imperfections
 from model.data.motion import Motion, frame_motion, grids
 from model.data.pairs import Pair, PairsError, find_pairs, read_square
 from model.data.portraits import CANVAS_PX, FACE_PX
@@ -57,7 +57,7 @@ class PairClips:
     def __init__(self, folder: Path, split: str, config: SequenceConfig, seed: int = 0) -> None:
         self.config, self.seed = config, seed
         self.pairs = find_pairs(folder, split)
-        self.flow_known = len(self.pairs[0].source) == 1
+        self.flow_known = all(len(pair.source) == 1 for pair in self.pairs)
         if not self.flow_known:
             self._check_lengths(folder / split)
 
@@ -91,14 +91,6 @@ def joined(clips: list[Clip]) -> Clip:
     names = ("raw", "target", "map", "flow", "skin", "keep")
     parts = {name: torch.cat([getattr(clip, name) for clip in clips]) for name in names}
     return Clip(**parts, to_canvas=None, face_index=[i for clip in clips for i in clip.face_index])
-
-
-def imperfections(raw: Tensor, target: Tensor) -> Tensor:
-    """M_gt, the difference of raw and retouched frames [..., 3, H, W] as a map [..., 1, H, W] in [0, 1].
-
-    Decided, as its scale is not printed: the mean over RGB, full at 0.08, as all maps here.
-    """
-    return ((raw - target).abs().mean(-3, keepdim=True) / MAP_FULL).clamp(max=1.0)
 
 
 def made(raw: Tensor, target: Tensor, flow: Tensor) -> Clip:

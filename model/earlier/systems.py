@@ -11,7 +11,7 @@ from model.bpfre import BPFRE, BPFRe, BPFReConfig
 from model.bpfre_training import PERCEPTUAL_LAYERS as BPFRE_LAYERS
 from model.bpfre_training import BPFReTraining
 from model.config import UnknownPresetError
-from model.data.sequences import imperfections
+from model.data.clips import imperfections
 from model.earlier import PairTraining
 from model.perceptual import Distance
 

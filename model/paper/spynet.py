@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.paper.config import PaperConfig
+from model.perceptual import DEVIATION, MEAN
 from model.warp import warp
 from model.weights import WeightsError
-
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def level(channels: Sequence[int]) -> nn.Sequential:

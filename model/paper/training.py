@@ -122,14 +122,13 @@ class PaperTraining:
             made = self.network.clip(clip.raw, self.references)
             of_image = self.discriminator(made.image)
             of_target = self.discriminator(clip.target)
-            of_made = self.discriminator(made.image.detach())
             zero = made.image.new_zeros(())
             likeness = self.perceptual
             perceptual = perceptual_loss(made.image, clip.target, likeness) if likeness else zero
         flow = flow_loss(made.flow, clip.flow) if flow_known else zero
         found = map_loss(made.map, clip.map)
         pixel = pixel_loss(made.image, clip.target)
-        fooling, judging = fooling_loss(of_image), judging_loss(of_target, of_made)
+        fooling, judging = fooling_loss(of_image), judging_loss(of_target, of_image)
         return Losses(
             localize=flow + found,
             retouch=ZETA * pixel + perceptual + fooling,
@@ -176,11 +175,12 @@ class PaperTraining:
             torch.isfinite(found).all()
         ):  # before the backward pass: that of a warp along NaN crashes
             raise LossNotFiniteError(f"loss {float(found[-1])}")
-        torch.autograd.backward(
-            losses.localize / among, inputs=weights_of(self.localizing), retain_graph=True
-        )
-        torch.autograd.backward(losses.retouch / among, inputs=weights_of(self.retouching))
-        torch.autograd.backward(losses.judge / among, inputs=weights_of(self.judging))
+        for loss, optimiser, more in (
+            (losses.localize, self.localizing, True),
+            (losses.judge, self.judging, True),
+            (losses.retouch, self.retouching, False),  # last, as it frees what all three share
+        ):
+            torch.autograd.backward(loss / among, inputs=weights_of(optimiser), retain_graph=more)
         return found
 
     def _check_gradients(self) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ torch = require("torch")
 from model import train as training_module  # noqa: E402
 from model.config import preset  # noqa: E402
 from model.data.clips import ClipConfig, ClipSampler  # noqa: E402
+from model.data.sequences import made  # noqa: E402
 from model.train import ClipStream, Options, Progress, Training, average_into, learning_rate, main  # noqa: E402
-from model.validate import figures, retouch_clip, validate  # noqa: E402
+from model.validate import figures, mean_figures, retouch_clip, validate  # noqa: E402
 from model.vretoucher import VRetouchEr  # noqa: E402
 from model.weights import load_weights, save_weights  # noqa: E402
 
@@ -168,6 +170,19 @@ def test_figures_know_a_perfect_and_a_lazy_retoucher(faces_dir: Path) -> None:
         perfect.removal == 1.0 and perfect.flicker == 0.0 and perfect.soft_iou == 1.0 and perfect.gain_db > 20
     )
     assert lazy.removal == 0.0 and lazy.gain_db == 0.0 and lazy.drift == 0.0 and lazy.soft_iou == 0.0
+
+
+def test_clips_that_differ_everywhere_have_no_say_in_the_drift() -> None:
+    raw = torch.full((1, 2, 3, 16, 16), 0.5)
+    whole = torch.ones(1, 2, 1, 16, 16)
+    clean = made(raw, raw, torch.zeros(1, 2, 2, 16, 16))
+    lossy = made(raw, raw + 0.01, torch.zeros(1, 2, 2, 16, 16))
+    counted = [figures(clip, clip.raw + 2 / 255, whole) for clip in (clean, lossy)]
+    assert math.isnan(counted[1].drift)
+    together = mean_figures(counted)
+    assert together.drift == pytest.approx(2.0, rel=1e-4)
+    assert together.soft_iou == pytest.approx((counted[0].soft_iou + counted[1].soft_iou) / 2)
+    assert all(math.isfinite(value) for value in mean_figures(counted[1:]).to_dict().values())
 
 
 def test_validation_writes_a_picture_as_wide_as_its_columns(faces_dir: Path, tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.data import ffhqr
 from model.data.ffhqr import arrange, main, split_of
-from model.data.pairs import PairsError, find_pairs, read_square, size_of
+from model.data.pairs import VIDEOS, PairsError, find_pairs, read_square, size_of
+from stream import unpack
 from tests.model.pairs import face, write, write_stills, write_videos
 
 
@@ -97,6 +99,11 @@ def test_what_is_wrong_with_still_pairs_is_named(
     assert "\n" not in said
 
 
+def test_what_is_sent_to_be_unpacked_is_unpacked() -> None:
+    """Neither side may import the other."""
+    assert VIDEOS == unpack.VIDEOS
+
+
 def test_many_missing_partners_are_counted(tmp_path: Path) -> None:
     write_stills(tmp_path, count=6)
     for number in range(5):
@@ -180,3 +187,37 @@ def test_ffhq_without_a_picture_that_was_retouched_is_named(tmp_path: Path) -> N
     (tmp_path / "empty").mkdir()
     with pytest.raises(PairsError, match="holds no pictures"):
         arrange(tmp_path / "empty", tmp_path / "ffhqr", tmp_path / "out")
+
+
+def test_a_picture_found_twice_is_named_with_its_double(tmp_path: Path) -> None:
+    raw, retouched = face(3, 32)
+    write(tmp_path / "ffhqr/00003.png", retouched)
+    for folder in ("images1024x1024", "thumbnails128x128"):
+        write(tmp_path / "ffhq" / folder / "00003.png", raw)
+    with pytest.raises(PairsError, match=r"images1024x1024/00003\.png and .*thumbnails128x128/00003\.png"):
+        arrange(tmp_path / "ffhq", tmp_path / "ffhqr", tmp_path / "out")
+    assert arrange(tmp_path / "ffhq/images1024x1024", tmp_path / "ffhqr", tmp_path / "out")["train"] == 1
+
+
+def test_a_layout_that_was_stopped_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (3, 4):
+        for kind, pixels in zip(("ffhq", "ffhqr"), face(number, 32), strict=True):
+            write(tmp_path / kind / f"{number:05d}.png", pixels)
+    out = tmp_path / "out"
+    out.mkdir()
+    link = ffhqr._link
+
+    def stopped(path: Path, place: Path) -> None:
+        if path.name == "00004.png":
+            raise KeyboardInterrupt
+        link(path, place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ffhqr, "_link", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            arrange(tmp_path / "ffhq", tmp_path / "ffhqr", out)
+    assert not any(out.iterdir())
+    (tmp_path / "ffhqr/00003.png").unlink()
+    assert arrange(tmp_path / "ffhq", tmp_path / "ffhqr", out)["train"] == 1
+    assert [pair.name for pair in find_pairs(out, "train")] == ["00004"]
+    assert {path.name for path in tmp_path.iterdir()} == {"ffhq", "ffhqr", "out"}

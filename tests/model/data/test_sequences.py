@@ -10,8 +10,9 @@ from tests.conftest import require
 
 torch = require("torch")
 
+from model.data.clips import imperfections  # noqa: E402
 from model.data.pairs import PairsError, read_square  # noqa: E402
-from model.data.sequences import PairClips, SequenceConfig, crops, imperfections  # noqa: E402
+from model.data.sequences import PairClips, SequenceConfig, crops  # noqa: E402
 from model.warp import warp  # noqa: E402
 from tests.model.pairs import write_stills, write_videos  # noqa: E402
 
@@ -24,6 +25,12 @@ def stills(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_videos(tmp_path_factory.mktemp("videos"), size=(520, 512))
+
+
+def film(folder: Path) -> torch.Tensor:
+    """The frames of a video of five, [5, 3, 512, 512]."""
+    frames = [torch.from_numpy(read_square(folder / f"frame{t}.png", 512).copy()) for t in range(8, 13)]
+    return torch.stack(frames).permute(0, 3, 1, 2).float() / 255
 
 
 @pytest.mark.parametrize("motion", ["independent", "smooth"])
@@ -90,22 +97,31 @@ def test_the_map_is_the_difference_and_zero_on_clean_skin(stills: Path) -> None:
 def test_a_stretch_of_a_video_is_its_frames_in_order(videos: Path) -> None:
     clips = PairClips(videos, "train", SequenceConfig(size=512, frames=3))
     assert not clips.flow_known
-    folder = videos / "train/source/person1"
-    frames = [torch.from_numpy(read_square(folder / f"frame{t}.png", 512).copy()) for t in range(8, 13)]
-    film = torch.stack(frames).permute(0, 3, 1, 2).float() / 255
-    starts = set()
+    films = [film(videos / "train" / side / "person1") for side in ("source", "target")]
+    seen = set()
     for number in range(12):
         clip = clips.clip(number, index=1)
-        raw = clip.raw[0]
         found = [
-            start
+            (start, flip)
             for start in range(3)
-            if any(torch.equal(raw, f[start : start + 3]) for f in (film, film.flip(-1)))
+            for flip in (False, True)
+            if all(
+                torch.equal(got[0], (whole.flip(-1) if flip else whole)[start : start + 3])
+                for got, whole in zip((clip.raw, clip.target), films, strict=True)
+            )
         ]
         assert len(found) == 1
-        starts.add(found[0])
+        seen.add(found[0])
         assert not clip.flow.any() and clip.map.any()
-    assert starts == {0, 1, 2}
+    assert {start for start, _ in seen} == {0, 1, 2} and {flip for _, flip in seen} == {False, True}
+
+
+def test_raw_and_target_of_a_video_are_of_one_window(videos: Path) -> None:
+    """Apart from the spots they are alike, to the bit; of another window next to nothing would be."""
+    clips = PairClips(videos, "train", SequenceConfig(size=128, frames=2))
+    for number in range(4):
+        clip = clips.clip(number)
+        assert float((clip.raw == clip.target).float().mean()) > 0.5
 
 
 def test_windows_of_a_video_lie_alike_in_all_its_frames(videos: Path) -> None:
@@ -131,3 +147,12 @@ def test_settings_out_of_range_are_refused(values: dict, word: str) -> None:
 def test_a_video_shorter_than_a_clip_is_named(videos: Path) -> None:
     with pytest.raises(PairsError, match=r"person0 in .* has 5 frames"):
         PairClips(videos, "train", SequenceConfig(size=64, frames=6))
+
+
+def test_a_video_of_one_frame_before_longer_ones_is_named(tmp_path: Path) -> None:
+    folder = write_videos(tmp_path)
+    for side in ("source", "target"):
+        for frame in range(9, 13):
+            (folder / "train" / side / "person0" / f"frame{frame}.png").unlink()
+    with pytest.raises(PairsError, match=r"person0 in .* has 1 frames"):
+        PairClips(folder, "train", SequenceConfig(size=64, frames=3))

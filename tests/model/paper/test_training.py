@@ -97,6 +97,35 @@ def test_the_sums_of_eq_8_and_11(clips: list[Clip]) -> None:
     assert all(float(term) > 0 for term in terms.values())
 
 
+def test_d_sees_what_was_made_and_its_target_once_each(clips: list[Clip]) -> None:
+    """Eq. 10 in logarithms, of D's logits on either."""
+    made = training()
+    with torch.no_grad():
+        made.discriminator.out.bias.fill_(0.7)  # as much for either, so that signs tell
+        of_image = made.discriminator(made.network.clip(clips[0].raw).image)
+        of_target = made.discriminator(clips[0].target)
+    assert (of_image - of_target).mean().abs() > 1e-4
+    runs = []
+    made.discriminator.register_forward_hook(lambda module, inputs, output: runs.append(output.shape))
+    terms = made.losses(clips[0]).terms
+    assert len(runs) == 2
+    d_image, d_target = of_image.sigmoid(), of_target.sigmoid()
+    torch.testing.assert_close(terms["fooling"], -d_image.log().mean(), rtol=1e-6, atol=0)
+    judging = -(d_target.log().mean() + (1 - d_image).log().mean())
+    torch.testing.assert_close(terms["judging"], judging, rtol=1e-6, atol=0)
+
+
+def test_references_around_and_past_give_other_losses(clips: list[Clip]) -> None:
+    found = {}
+    for references in ("past", "around"):
+        made = training(references=references)
+        with torch.no_grad():
+            image = made.network.clip(clips[0].raw, references).image
+            found[references] = float(made.losses(clips[0]).terms["pixel"])
+        assert found[references] == pytest.approx(float(pixel_loss(image, clips[0].target)), rel=1e-6)
+    assert found["past"] != pytest.approx(found["around"], rel=3e-6)
+
+
 def test_without_a_known_flow_or_vgg_their_terms_are_nothing(clips: list[Clip]) -> None:
     made = training()
     made.perceptual = None
