@@ -29,7 +29,7 @@ class HostEngine(OnnxGpuEngine):
     def __init__(self, folder: Path) -> None:
         weights = find_weights("live", folder)
         session = onnxruntime.InferenceSession(str(weights.path), providers=["CPUExecutionProvider"])
-        self._start("onnx-cuda", session, weights, HostBoard(), "cpu")
+        self._start("onnx-cuda", session, weights, HostBoard(at_once=True), "cpu")
 
 
 @pytest.fixture
@@ -172,7 +172,8 @@ def test_without_cupy_the_engine_says_how_to_get_it(name: str, monkeypatch: pyte
 
 
 def test_a_ring_takes_its_slot_over_the_oldest_wherever_its_axis_is(folder: Path) -> None:
-    engine, board = HostEngine(folder), HostBoard()
+    engine = HostEngine(folder)
+    board = engine.board
     spec = StateSpec("deep", True, (2, 3, 4), 1)
     ring, slot = board.zeros(spec.shape, np.float32), board.zeros(spec.out_shape(), np.float32)
     slot.values[...] = np.arange(1, 9).reshape(2, 1, 4)
