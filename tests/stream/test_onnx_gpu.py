@@ -74,6 +74,7 @@ def test_a_state_that_is_dropped_takes_its_memory_with_it(folder: Path) -> None:
     state = engine.new_state()
     engine.step(faces(1)[0], state)
     held = [state.face, *state.outputs.values(), *state.rings.values(), *state.slots.values()]
+    held += [array for pair in state.plain.values() for array in pair]
     freed = [weakref.ref(array) for array in held]
     del state, held
     assert all(array() is None for array in freed)
