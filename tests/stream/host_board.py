@@ -1,7 +1,7 @@
 """A stand-in for a GPU: arrays of this machine's memory, and the kernels' own sources on its CPU.
 
-What is set going is done when it is waited for, and an array that is dropped is written over at once: so what
-lets go of an array too early gives a wrong picture, as on a GPU.
+What is set going is done when it is waited for, and an array that was dropped is written over before each
+piece of work: so what lets go of an array too early gives a wrong picture, as it may on a GPU.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ class HostArray:
         self._dropped = dropped
 
     def __del__(self) -> None:
-        for array in self._memory:
-            array.reshape(-1).view(np.uint8).fill(SPOILT)
         self._dropped += self._memory
 
 
@@ -56,7 +54,12 @@ class HostBoard:
         self.log.append(name)
         self._work.append(work)
         if self._at_once:
-            self._work.popleft()()
+            self._do_next()
+
+    def _do_next(self) -> None:
+        for array in self._dropped:
+            array.reshape(-1).view(np.uint8).fill(SPOILT)
+        self._work.popleft()()
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> HostArray:
         return HostArray(np.zeros(shape, dtype), self._dropped)
@@ -73,7 +76,7 @@ class HostBoard:
 
         def finish() -> np.ndarray:
             while not back:
-                self._work.popleft()()
+                self._do_next()
             return back[0]
 
         return finish
