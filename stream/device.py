@@ -37,11 +37,11 @@ _UNCROPPED = np.zeros((0, 0, 3), np.uint8)
 
 @dataclass
 class Held:
-    """A frame on the GPU. arrays: what must live until it is back; finish: waits for it."""
+    """A frame on the GPU. alive: what else must live until it is back; finish: waits for it."""
 
     surface: Surface
     pixels: DeviceArray
-    arrays: list[DeviceArray] = field(default_factory=list)
+    alive: list[object] = field(default_factory=list)
     finish: Callable[[], npt.NDArray[Any]] | None = None
 
 
@@ -63,11 +63,12 @@ class SteppedOnDevice(Stepped):
 @dataclass
 class _Known:
     """A followed face's buffers. kept: what is kept of it, averaged, and room for the next; weight: how much
-    of the newest is still to go into that."""
+    of the newest is still to go into that; lowered: the guard, lowered where something is kept."""
 
     state: EngineState
     buffers: Buffers
     kept: list[DeviceArray]
+    lowered: DeviceArray
     weight: float = 1.0
 
 
@@ -108,7 +109,9 @@ class DeviceRetoucher(Retoucher):
         self, frame_rgb_u8: npt.NDArray[np.uint8], pts_s: float | None = None, *, find: bool = True
     ) -> Located:
         """See Retoucher.locate; the frame is on its way to the GPU meanwhile."""
+        self._check_open()
         frame = checked_frame(frame_rgb_u8)
+        # Once a frame: `also` and `keep` may change meanwhile.
         self._cropping = not self._fits(frame)
         held = None if self._cropping else self._upload(frame)
         located = super().locate(frame, pts_s, find=find)
@@ -192,7 +195,8 @@ class DeviceRetoucher(Retoucher):
         if known is None or known.state is not memory.state:
             shape = (2, FACE_PX // 4, FACE_PX // 4)
             kept = [self._board.zeros(shape, np.float32) for _ in range(2)]
-            known = _Known(memory.state, self._device_engine.buffers(memory.state), kept)
+            lowered = self._board.zeros((FACE_PX, FACE_PX), np.uint8)
+            known = _Known(memory.state, self._device_engine.buffers(memory.state), kept, lowered)
             self._known[face.id] = known
         return known
 
@@ -201,9 +205,9 @@ class DeviceRetoucher(Retoucher):
         known = self._known_of(face, self._memories[face.id])
         skin = skin_guard(face.face_landmarks_px)
         guard = self._board.upload(skin, FACE_PX)
-        held.arrays.append(guard)
+        held.alive += [guard, known]
         if self._keep:
-            guard = self._lowered(held, guard, known)
+            guard = self._lowered(guard, known)
         amount = self._strength * face.fade
         place = placed(skin, face.alignment, (held.surface.height, held.surface.width))
         if place is None or amount <= 0.0:
@@ -213,15 +217,13 @@ class DeviceRetoucher(Retoucher):
         self._board.run(launch.paste(held.surface, residual, guard.address, place, amount))
         return place.box
 
-    def _lowered(self, held: Held, skin: DeviceArray, known: _Known) -> DeviceArray:
+    def _lowered(self, skin: DeviceArray, known: _Known) -> DeviceArray:
         """The guard, lowered where something is kept."""
-        out = self._board.zeros((FACE_PX, FACE_PX), np.uint8)
-        held.arrays.append(out)
         before, after = known.kept
         kept = Kept(known.buffers.kept, before.address, after.address, known.weight, known.buffers.dtype)
-        self._board.run(launch.guard(skin.address, kept, self._keep, out.address))
+        self._board.run(launch.guard(skin.address, kept, self._keep, known.lowered.address))
         known.kept, known.weight = [after, before], 0.0
-        return out
+        return known.lowered
 
 
 def board_of(engine: DeviceEngine) -> Board:

@@ -215,14 +215,20 @@ def _session(weights: WeightsFile, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    return opened(weights, options, ["CPUExecutionProvider"])
+    try:
+        return ort.InferenceSession(str(weights.path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise WeightsError(
+            f"{weights.path} cannot be loaded ({_reason(error)}); "
+            "install vretouch again or run `python -m export` anew"
+        ) from error
 
 
 def gpu_session(weights: WeightsFile, provider: str, options: dict[str, str]) -> ort.InferenceSession:
     """A session on the provider, CUDAExecutionProvider or another of a GPU.
 
     Raises:
-        EngineError: this ONNX Runtime has no such provider, or it does not work here.
+        EngineError: this ONNX Runtime has no such provider, or it does not work here or take the file.
     """
     short = provider.removesuffix("ExecutionProvider")
     if provider not in providers():
@@ -230,7 +236,13 @@ def gpu_session(weights: WeightsFile, provider: str, options: dict[str, str]) ->
             f"the installed ONNX Runtime does not know {short}; "
             "install `vretouch[gpu]` in place of onnxruntime, or choose another engine"
         )
-    session = opened(weights, _options(), [(provider, options), "CPUExecutionProvider"])
+    chosen = [(provider, options), "CPUExecutionProvider"]
+    try:
+        session = ort.InferenceSession(str(weights.path), _options(), providers=chosen)
+    except Exception as error:
+        raise EngineError(
+            f"ONNX Runtime could not load {weights.path} on {short} ({_reason(error)}); choose another engine"
+        ) from error
     if provider not in session.get_providers():
         raise EngineError(
             f"ONNX Runtime could not start {short}; `vretouch doctor` and its own log say which of CUDA, "
@@ -239,11 +251,10 @@ def gpu_session(weights: WeightsFile, provider: str, options: dict[str, str]) ->
     return session
 
 
-def run_options(graph_id: int) -> ort.RunOptions:
-    """Of a run that is set going and not waited for. graph_id: of the CUDA graph for these very buffers."""
+def run_options() -> ort.RunOptions:
+    """Of a run that is set going and not waited for."""
     options = ort.RunOptions()
     options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-    options.add_run_config_entry("gpu_graph_id", str(graph_id))
     return options
 
 
@@ -254,18 +265,9 @@ def _options() -> ort.SessionOptions:
     return options
 
 
-def opened(
-    weights: WeightsFile, options: ort.SessionOptions, chosen: list[str | tuple[str, dict[str, str]]]
-) -> ort.InferenceSession:
-    """The session, or WeightsError."""
-    try:
-        return ort.InferenceSession(str(weights.path), options, providers=chosen)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise WeightsError(
-            f"{weights.path} cannot be loaded ({reason}); "
-            "install vretouch again or run `python -m export` anew"
-        ) from error
+def _reason(error: Exception) -> str:
+    """The first line of what the runtime says."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def check_names(session: ort.InferenceSession, contract: Contract, source: str) -> None:

@@ -1,12 +1,13 @@
 """The network on ONNX Runtime's providers of a GPU: CUDA and TensorRT.
 
 Every buffer lies on the GPU, is made once for each state and bound by its address; a plain state has two that
-take turns, a ring takes the new slot over its oldest (see onnx_). A step is set going on the board's stream.
+take turns, a ring takes the new slot over its oldest (see onnx_). A step is set going on the board's stream,
+and not recorded as a CUDA graph: any thread's allocation breaks ONNX Runtime's recording, and a session never
+gives one back.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import threading
@@ -29,7 +30,7 @@ from stream.engines.onnx_ import (
     parse_contract,
     run_options,
 )
-from stream.errors import EngineError, WeightsError
+from stream.errors import EngineError
 from stream.kernels import launch
 from stream.kernels.board import Board, DeviceArray
 from stream.kernels.launch import Surface
@@ -42,9 +43,7 @@ _FACE_SHAPE = (1, 3, FACE_PX, FACE_PX)
 class OnnxGpuState:
     """Buffers and bindings of one face's stream; all noughts at first."""
 
-    def __init__(
-        self, session: Any, contract: Contract, board: Board, graphs: list[int], device: str
-    ) -> None:
+    def __init__(self, session: Any, contract: Contract, board: Board, device: str) -> None:
         def zeros(shape: tuple[int, ...]) -> DeviceArray:
             return board.zeros(shape, np.float32)
 
@@ -56,7 +55,6 @@ class OnnxGpuState:
         self.plain = {s.name: (zeros(s.shape), zeros(s.shape)) for s in contract.states if not s.ring}
         self._device = device
         self.bindings = [self._bind(session, contract, turn) for turn in (0, 1)]
-        self.options = [run_options(graph) for graph in graphs]
 
     def _bind(self, session: Any, contract: Contract, turn: int) -> Any:
         """The binding for even or odd steps: they differ in which plain buffer is read, which written."""
@@ -83,16 +81,13 @@ class OnnxGpuEngine:
     """A preset's ONNX file on a GPU; name: one of PROVIDERS.
 
     Raises:
-        EngineError: its provider is not there or does not work. WeightsError: the file is damaged.
+        EngineError: its provider is not there or does not take the file. WeightsError: the file does not
+        follow the contract.
     """
 
     def __init__(self, name: str, weights: WeightsFile, board: Board) -> None:
         options = provider_options(name, board.stream, cache_folder())
-        try:
-            session = gpu_session(weights, PROVIDERS[name], options)
-        except WeightsError:
-            # A graph of which a part is left to the CPU cannot be recorded.
-            session = gpu_session(weights, PROVIDERS[name], _unrecorded(options))
+        session = gpu_session(weights, PROVIDERS[name], options)
         self._start(name, session, weights, board, "cuda")
 
     def _start(self, name: str, session: Any, weights: WeightsFile, board: Board, device: str) -> None:
@@ -103,13 +98,11 @@ class OnnxGpuEngine:
         self.preset = self._contract.preset
         check_names(session, self._contract, str(weights.path))
         self._turn = threading.Lock()
-        self._graphs = itertools.count(1)
+        self._options = run_options()
 
     def new_state(self) -> OnnxGpuState:
         """The memory of a face not yet seen."""
-        with self._turn:
-            graphs = [next(self._graphs), next(self._graphs)]
-        return OnnxGpuState(self._session, self._contract, self.board, graphs, self._device)
+        return OnnxGpuState(self._session, self._contract, self.board, self._device)
 
     def step(self, face_rgb_u8: npt.NDArray[np.uint8], state: OnnxGpuState) -> Seen:
         """One causal step; see stream.engine.Engine.step."""
@@ -136,9 +129,8 @@ class OnnxGpuEngine:
             raise EngineError(
                 f"the engine {self.name} was made for another CUDA stream; give it its own board"
             )
-        turn = state.time % 2
         with self._turn:
-            self._session.run_with_iobinding(state.bindings[turn], state.options[turn])
+            self._session.run_with_iobinding(state.bindings[state.time % 2], self._options)
             for spec in self._contract.states:
                 if spec.ring:
                     self._push(spec, state)
@@ -154,13 +146,10 @@ class OnnxGpuEngine:
 
 def provider_options(name: str, stream: int, cache: Path) -> dict[str, str]:
     """ONNX Runtime's options for the provider of the engine. stream: handle of the CUDA stream to run on;
-    cache: where TensorRT keeps what it built.
-
-    TensorRT records no CUDA graph: it knows one set of buffers only, and states take turns between two.
-    """
+    cache: where TensorRT keeps what it built."""
     shared = {"device_id": "0", "user_compute_stream": str(stream)}
     if name == "onnx-cuda":
-        return shared | {"enable_cuda_graph": "1", "cudnn_conv_algo_search": "EXHAUSTIVE"}
+        return shared | {"cudnn_conv_algo_search": "EXHAUSTIVE"}
     return shared | {
         "trt_fp16_enable": "1",
         "trt_engine_cache_enable": "1",
@@ -168,10 +157,6 @@ def provider_options(name: str, stream: int, cache: Path) -> dict[str, str]:
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": str(cache),
     }
-
-
-def _unrecorded(options: dict[str, str]) -> dict[str, str]:
-    return {key: value for key, value in options.items() if key != "enable_cuda_graph"}
 
 
 def cache_folder() -> Path:

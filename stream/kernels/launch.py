@@ -27,7 +27,6 @@ PIX_FMTS = ("rgb24", "nv12", "yuv420p")
 # With more, what lies under a tile would not fit into a multiprocessor's shared memory.
 MAX_SIDE_PX = 8192
 UNTAGGED = ColourTags()
-KERNELS = ("crop", "warp", "guard", "paste")
 # Of NVRTC. No use of a fused multiply-add changes what is rounded by more than a level in some thousand.
 OPTIONS = ("-std=c++17",)
 _C_TYPES = {"uint8": "byte", "float16": "half_t", "float32": "float"}
@@ -198,13 +197,12 @@ def guard(skin: int, kept: Kept, keep: Collection[str], out: int) -> Launch:
 class Residual:
     """A face's residual on the device, float16 or float32 in 8-bit levels.
 
-    address: of [3, 512, 512], or with pixels of [512, 512, 3]. With map_cells it is that of the network's
-    residual_cells [12, 256, 256], and map_cells that of [4, 256, 256] (see export.contract).
+    address: of [3, 512, 512]. With map_cells it is that of the network's residual_cells [12, 256, 256], and
+    map_cells that of [4, 256, 256] (see export.contract).
     """
 
     address: int
     dtype: Dtype = np.float32
-    pixels: bool = False
     map_cells: int = 0
 
 
@@ -218,7 +216,6 @@ def paste(surface: Surface, residual: Residual, guard: int, place: Placed, amoun
         raise FrameError(f"only an rgb24 frame can be retouched on a GPU, not {surface.pix_fmt}")
     (fx0, fy0, fx1, fy1), (x0, y0, x1, y1) = place.part, place.box
     columns, rows = (fx1 - fx0) // place.block, (fy1 - fy0) // place.block
-    strides = (1, 3 * FACE_PX, 3) if residual.pixels else (FACE_PX * FACE_PX, FACE_PX, 1)
     real = _c_type(residual.dtype, "uint8")
     return Launch(
         Variant("paste", (f"REAL={real}", f"CELLS={int(residual.map_cells != 0)}")),
@@ -228,9 +225,7 @@ def paste(surface: Surface, residual: Residual, guard: int, place: Placed, amoun
         (
             *_addresses(surface.addresses[0]),
             *_ints(surface.pitches[0], surface.width, x0, y0, x1, y1),
-            *_addresses(residual.address),
-            *_ints(*strides),
-            *_addresses(residual.map_cells, guard),
+            *_addresses(residual.address, residual.map_cells, guard),
             *_ints(fx0, fy0, columns, rows, place.block),
             *_floats(*place.inward.ravel(), amount),
         ),

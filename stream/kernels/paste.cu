@@ -4,9 +4,8 @@
 // residual in cells of block x block face pixels, and with it the guard. Then each thread does four pixels of a
 // row: twelve bytes, read and written as three words, and only where some of them change.
 //
-// Compiled for REAL (half_t or float) and CELLS: 0 for a residual [3, 512, 512] or [512, 512, 3] by its strides,
-// 1 for the network's two factors, residual_cells [12, 256, 256] and map_cells [4, 256, 256]
-// (export.contract).
+// Compiled for REAL (half_t or float) and CELLS: 0 for a residual [3, 512, 512], 1 for the network's two factors,
+// residual_cells [12, 256, 256] and map_cells [4, 256, 256] (export.contract).
 
 constexpr int FACE = 512, WIDE = 32, TALL = 16, THREADS = 128, PIXELS = 4;
 
@@ -15,7 +14,6 @@ struct Layers {
     const REAL* residual;
     const REAL* map;
     const byte* guard;
-    int by_channel, by_row, by_pixel;
 
     __device__ float level(int c, int x, int y) const {
 #if CELLS
@@ -23,7 +21,7 @@ struct Layers {
         const int part = (y & 1) * 2 + (x & 1), place = (y >> 1) * HALF + (x >> 1);
         return load(residual + (c * 4 + part) * HALF * HALF + place) * load(map + part * HALF * HALF + place);
 #else
-        return load(residual + c * by_channel + y * by_row + x * by_pixel);
+        return load(residual + (c * FACE + y) * FACE + x);
 #endif
     }
 };
@@ -108,11 +106,11 @@ __device__ inline void add_to_row(byte* pixels, const int* change, bool whole_wo
 // part_x to block: see Cells. xx to yt: frame pixels to cells. Block 128. Shared memory: sixteen bytes for each
 // cell under a tile.
 extern "C" __global__ void paste(byte* frame, int pitch, int width, int left, int top, int right, int bottom,
-                                 const REAL* residual, int by_channel, int by_row, int by_pixel, const REAL* map,
-                                 const byte* guard, int part_x, int part_y, int columns, int rows, int block,
-                                 float xx, float xy, float xt, float yx, float yy, float yt, float amount) {
+                                 const REAL* residual, const REAL* map, const byte* guard, int part_x, int part_y,
+                                 int columns, int rows, int block, float xx, float xy, float xt, float yx, float yy,
+                                 float yt, float amount) {
     extern __shared__ float4 shared[];
-    const Layers layers = {residual, map, guard, by_channel, by_row, by_pixel};
+    const Layers layers = {residual, map, guard};
     const Cells cells = {part_x, part_y, columns, rows, block};
     const Affine inward = {xx, xy, xt, yx, yy, yt};
     const int x0 = left / WIDE * WIDE + blockIdx.x * WIDE, y0 = top + blockIdx.y * TALL;

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 
 from stream.device import DeviceRetoucher
-from stream.errors import EngineError, FrameError
+from stream.errors import EngineError, FrameError, VretouchError
+from stream.face import Detection
 from stream.keep import FRECKLES, LINES, MOLES
 from stream.retoucher import Retoucher
 from tests.conftest import require
@@ -144,6 +147,68 @@ def test_several_frames_may_be_under_way() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_face_that_leaps_starts_anew() -> None:
+    frames = clip(3)
+    far = [(frame, face_at(100, 120, 0.35)) for frame, _ in clip(2)]
+    finder, other = FakeFinder(), FakeFinder()
+    with on_device(finder) as r, Retoucher(engine=FakeDeviceEngine(), finder=other) as host:
+        got, wanted = retouched(r, finder, frames + far), retouched(host, other, frames + far)
+        (face,) = r.last.faces
+        assert (face.id, r._memories[face.id].epoch) == (0, 1)
+    for one, other_frame in zip(got, wanted, strict=True):
+        assert np.abs(one.astype(int) - other_frame).max() <= 1
+
+
+def test_a_face_that_has_gone_leaves_nothing_on_the_device() -> None:
+    (frame, face), *_ = clip(1)
+    finder = FakeFinder(face)
+    with on_device(finder) as r:
+        one = r.process(frame, 0.0)
+        r.process(frame, 1 / 30)
+        assert list(r._known) == [0]
+        seen = r.step(r.locate(frame, 2 / 30))
+        freed = weakref.ref(r._known[0].lowered)
+        finder.faces = []
+        # Anew after a gap: the face is gone at once, while the frame before is still under way.
+        empty = r.step(r.locate(frame, 9.0))
+        assert r._known == {}
+        late = r.composite(frame, seen)
+        np.testing.assert_array_equal(r.composite(frame, empty), frame)
+        del seen
+        assert freed() is None
+    assert (late != frame).any()
+    assert np.abs(late.astype(int) - one).max() <= 3  # as in the first frame, but for the memory's two levels
+
+
+@pytest.mark.parametrize(("before", "after"), [((LINES,), ()), ((), (LINES,))], ids=["to", "from"])
+def test_settings_may_change_while_a_frame_is_located(
+    before: tuple[str, ...], after: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (frame, face), *_ = clip(1)
+    finder, board = FakeFinder(face), HostBoard()
+    with on_device(finder, board, keep=before) as r:
+        detect = finder.detect
+
+        def changing(frame: np.ndarray) -> list[Detection]:
+            r.keep = after
+            return detect(frame)
+
+        monkeypatch.setattr(finder, "detect", changing)
+        assert (r.process(frame) != frame).any()
+        assert r.keep == frozenset(after)
+    # The frame goes all the way as it set out.
+    assert board.log == ([] if before else ["upload", "crop", "step", "upload", "guard", "paste", "download"])
+
+
+def test_a_closed_one_uploads_nothing() -> None:
+    board = HostBoard()
+    r = on_device(FakeFinder(), board)
+    r.close()
+    with pytest.raises(VretouchError, match="closed"):
+        r.locate(noise_frame(240, 320))
+    assert board.log == []
+
+
 def test_a_face_that_is_not_stepped_carries_on_what_was_seen_last() -> None:
     (frame, face), *_ = clip(1)
     board = HostBoard()
@@ -192,7 +257,7 @@ def test_the_torch_engine_between_its_own_buffers() -> None:
     from stream.engines.torch_ import TorchEngine
 
     engine, frames, finder = TorchEngine("live", 1), clip(3), FakeFinder()
-    with DeviceRetoucher(engine, HostBoard(), finder=finder) as r:
+    with DeviceRetoucher(engine, HostBoard(at_once=True), finder=finder) as r:
         got = retouched(r, finder, frames)
     with Retoucher(engine=engine, finder=finder) as host:
         wanted = retouched(host, finder, frames)

@@ -9,8 +9,9 @@ import pytest
 
 from stream.crop import FACE_PX
 from stream.frame import ColourTags
-from stream.kernels import launch, twins
+from stream.kernels import launch
 from tests.stream.fakes import noise_frame
+from tests.stream.kernels import twins
 from tests.stream.kernels.machines import Machine
 
 

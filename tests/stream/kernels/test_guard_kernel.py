@@ -7,9 +7,10 @@ import pytest
 
 from stream.composite import skin_guard
 from stream.keep import FRECKLES, MOLES
-from stream.kernels import launch, twins
+from stream.kernels import launch
 from stream.kernels.launch import Kept
 from tests.stream.fakes import template_landmarks
+from tests.stream.kernels import twins
 from tests.stream.kernels.machines import Machine
 
 SKIN = skin_guard(template_landmarks())

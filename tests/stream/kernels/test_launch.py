@@ -60,6 +60,5 @@ def test_a_face_of_another_type_is_refused() -> None:
 
 
 def test_every_source_is_part_of_the_package() -> None:
-    assert {kernel for kernel in launch.KERNELS if f"{kernel}(" in launch.source_of(kernel)} == set(
-        launch.KERNELS
-    )
+    for kernel in ("crop", "warp", "guard", "paste"):
+        assert f"void {kernel}(" in launch.source_of(kernel)

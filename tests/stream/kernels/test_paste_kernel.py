@@ -8,9 +8,10 @@ import pytest
 from stream.composite import placed, skin_guard
 from stream.crop import FACE_PX, alignment, transform
 from stream.errors import FrameError
-from stream.kernels import launch, twins
+from stream.kernels import launch
 from stream.kernels.launch import Residual
 from tests.stream.fakes import face_at, noise_frame
+from tests.stream.kernels import twins
 from tests.stream.kernels.machines import Machine
 
 OPEN = np.full((FACE_PX, FACE_PX), 255, np.uint8)
@@ -28,13 +29,12 @@ def paste(
     guard: np.ndarray,
     matrix: np.ndarray,
     amount: float,
-    pixels: bool = False,
     map_cells: np.ndarray | None = None,
 ) -> None:
     place = placed(guard, matrix, frame.shape)
     if place is not None:
         cells = 0 if map_cells is None else machine.address(map_cells)
-        layer = Residual(machine.address(residual), residual.dtype, pixels, cells)
+        layer = Residual(machine.address(residual), residual.dtype, cells)
         machine.run(launch.paste(machine.surface(frame), layer, machine.address(guard), place, amount))
 
 
@@ -111,7 +111,7 @@ def test_what_is_no_number_changes_nothing(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-@pytest.mark.parametrize("layout", ["planes", "pixels", "cells"])
+@pytest.mark.parametrize("layout", ["planes", "cells"])
 @pytest.mark.parametrize("scale", [0.3, 0.8])
 def test_every_type_and_layout(machine: Machine, dtype: str, layout: str, scale: float) -> None:
     marks = face_at(300, 260, scale, 0.2)
@@ -125,10 +125,6 @@ def test_every_type_and_layout(machine: Machine, dtype: str, layout: str, scale:
     twins.paste(wanted, residual, guard, matrix, 1.0)
     if layout == "cells":
         paste(machine, frame, cells, guard, matrix, 1.0, map_cells=shown)
-    elif layout == "pixels":
-        paste(
-            machine, frame, np.ascontiguousarray(residual.transpose(1, 2, 0)), guard, matrix, 1.0, pixels=True
-        )
     else:
         paste(machine, frame, residual, guard, matrix, 1.0)
     assert machine.apart(frame, wanted) <= 1

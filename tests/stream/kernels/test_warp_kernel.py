@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from stream.errors import OptionError
-from stream.kernels import launch, twins
+from stream.kernels import launch
 from tests.conftest import require
+from tests.stream.kernels import twins
 from tests.stream.kernels.machines import Machine
 
 torch = require("torch")
