@@ -14,8 +14,9 @@ from model import ablate  # noqa: E402
 from model.config import Config, preset  # noqa: E402
 from model.data.clips import ClipConfig, ClipSampler  # noqa: E402
 from model.state import State  # noqa: E402
+from model.train import Options  # noqa: E402
 from model.vretoucher import VRetouchEr  # noqa: E402
-from model.weights import save_weights  # noqa: E402
+from model.weights import load_weights, save_weights  # noqa: E402
 
 
 def changed_by(config: Config, name: str) -> bool:
@@ -64,18 +65,64 @@ def test_cut_clips_hold_the_same_frames(faces_dir: Path) -> None:
     assert torch.equal(pairs.flow[2], clip.flow[1, :2])
 
 
-def test_every_variant_is_trained_and_judged(
-    faces_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judged by few small clips."""
     monkeypatch.setattr(ablate, "JUDGED_BY", ClipConfig(size=64, frames=3, clean_share=0.0))
     monkeypatch.setattr(ablate, "JUDGED_BATCHES", 1)
-    save_weights(VRetouchEr(preset("tiny")), tmp_path / "start.pt")
-    asked = ["--steps", "3", "--size", "64", "--rate", "0.01", "--start-from", str(tmp_path / "start.pt")]
-    assert ablate.main([str(faces_dir), str(tmp_path / "out"), *asked]) == 0
-    table = (tmp_path / "out" / "ablation.md").read_text()
-    assert all(f"| {variant.name} |" in table for variant in ablate.VARIANTS)
-    read = json.loads((tmp_path / "out" / "ablation.json").read_text())
-    assert len({v["drift"] for v in read["variants"].values()}) > 6
+
+
+def ablated(faces: Path, out: Path, start: Config, *more: str) -> dict[str, list[dict[str, float]]]:
+    """Figures by variant and seed, from a network that has learnt nothing."""
+    save_weights(VRetouchEr(start), out / "start.pt")
+    asked = ["--steps", "3", "--size", "64", "--rate", "0.01", "--start-from", str(out / "start.pt"), *more]
+    assert ablate.main([str(faces), str(out / "out"), *asked]) == 0
+    found: dict[str, list[dict[str, float]]] = json.loads((out / "out" / "ablation.json").read_text())[
+        "variants"
+    ]
+    table = (out / "out" / "ablation.md").read_text()
+    assert all(f"| {name} |" in table for name in found)
+    return found
+
+
+@pytest.mark.usefixtures("little")
+def test_every_variant_is_trained_and_judged(faces_dir: Path, tmp_path: Path) -> None:
+    found = ablated(faces_dir, tmp_path, preset("tiny"))
+    assert list(found) == [ablate.START, *(variant.name for variant in ablate.VARIANTS)]
+    assert len({figures[0]["drift"] for figures in found.values()}) > 6
+
+
+@pytest.mark.usefixtures("little")
+def test_base_comes_first_and_seeds_differ(faces_dir: Path, tmp_path: Path) -> None:
+    more = ("--base-steps", "2", "--seeds", "2", "--variants", "full", "neither")
+    found = ablated(faces_dir, tmp_path, preset("tiny"), *more)
+    assert {name: len(figures) for name, figures in found.items()} == {
+        ablate.START: 1,
+        "full": 2,
+        "neither": 2,
+    }
+    assert found["full"][0] != found["full"][1]
+    base = load_weights(tmp_path / "out" / "base.pt")
+    assert (base.config.fir, base.config.mma) == (False, False)
+    whole = load_weights(tmp_path / "start.pt")
+    assert not torch.equal(
+        base.encoder.state_dict()["down2.weight"], whole.encoder.state_dict()["down2.weight"]
+    )
+    assert "± " in (tmp_path / "out" / "ablation.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("part", "anew"), [("fir", {"fir", "spynet"}), ("mma", {"references", "transformer"})]
+)
+def test_a_part_that_the_start_lacks_begins_anew(part: str, anew: set[str], tmp_path: Path) -> None:
+    start = VRetouchEr(replace(preset("tiny"), **{part: False}))
+    for parameter in start.parameters():
+        parameter.data += 1.0
+    training = ablate.begun(preset("tiny"), start, Options(tmp_path, tmp_path, seed=2))
+    for network in (training.network, training.averaged):
+        learnt = dict(start.named_parameters())
+        same = {name for name, found in network.named_parameters() if torch.equal(found, learnt[name])}
+        assert same == {name for name in learnt if name.split(".")[0] not in anew}
 
 
 def test_odd_clips_cannot_be_cut_and_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
