@@ -111,8 +111,9 @@ def with_empty_map(raw_u8: Pixels) -> Iterable[tuple[Pixels, Floats]]:
 
 
 @torch.no_grad()
-def judge(retouch: Retouch, clips: Sequence[HeldOut], seers: Seers) -> Judged:
-    """All figures of what `retouch` makes of a clip's frames."""
+def judge(retouch: Retouch, clips: Sequence[HeldOut], seers: Seers, no_flicker: str = "") -> Judged:
+    """All figures of what `retouch` makes of a clip's frames. no_flicker: why the clips' flow cannot tell
+    flicker from motion, where it cannot."""
     scored, on_faces = [], []
     for held in clips:
         pictures, maps = zip(*retouch(held.raw_u8), strict=True)
@@ -125,5 +126,7 @@ def judge(retouch: Retouch, clips: Sequence[HeldOut], seers: Seers) -> Judged:
     values = {name: found[name].value for name in METRICS}
     values |= {name: getattr(more, name) for name in ("removal", "drift", "flicker")}
     reasons = {name: score.reason for name, score in found.items() if score.value is None}
+    if no_flicker:
+        values["flicker"], reasons["flicker"] = None, no_flicker
     drawn = [name for name in FRAME_CURVES if values[name] is not None]
     return Judged(values, reasons, {name: curve(scored[0], name) for name in drawn})

@@ -52,6 +52,15 @@ def load_any(path: Path) -> Causal:
     return load_paper(path) if system == PAPER else load_weights(path)
 
 
+def no_flicker(tests: PairClips) -> str:
+    """Why these clips have no flicker; empty where they have."""
+    if not tests.flow_known:
+        return "the motion of filmed videos is not known"
+    if tests.config.motion == "independent":
+        return "much of an independent crop was outside the one before; give --motion smooth"
+    return ""
+
+
 def measure(options: argparse.Namespace, say: Callable[[str], None]) -> Found:
     """Judge raw pairs, the filter and every network on the same clips."""
     networks = {title: frames_of(load_any(path)) for title, path in options.networks}
@@ -65,7 +74,7 @@ def measure(options: argparse.Namespace, say: Callable[[str], None]) -> Found:
     judged: dict[str, Judged] = {}
     for title, retouch in methods.items():
         say(f"judging {title}")
-        judged[title] = judge(retouch, clips, seen_by)
+        judged[title] = judge(retouch, clips, seen_by, no_flicker(tests))
     rows = [(title, *figure_cells(one)) for title, one in judged.items()]
     said = (
         f"{count} clips of {options.frames} frames of {options.size} px of {options.data}, "
