@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from bench.baselines import bilateral, nothing
-from bench.report import Part
+from bench.report import BenchError, Part
 from bench.reproduction.judged import Judged, Retouch, frames_of, judge, kept_small, without_map
 from bench.reproduction.tables import BILATERAL, RAW, RAW_COLUMNS, figure_cells, reasons_said
 from bench.scores import seers
@@ -52,6 +52,17 @@ def load_any(path: Path) -> Causal:
     return load_paper(path) if system == PAPER else load_weights(path)
 
 
+def check_titles(titles: Sequence[str]) -> None:
+    """That each network has a row of its own.
+
+    Raises:
+        BenchError: two have one title, or one has that of what is judged anyway.
+    """
+    for place, title in enumerate(titles):
+        if title in (RAW, BILATERAL, *titles[:place]):
+            raise BenchError(f"two rows would be titled {title!r}; give that --network another title")
+
+
 def no_flicker(tests: PairClips) -> str:
     """Why these clips have no flicker; empty where they have."""
     if not tests.flow_known:
@@ -63,10 +74,10 @@ def no_flicker(tests: PairClips) -> str:
 
 def measure(options: argparse.Namespace, say: Callable[[str], None]) -> Found:
     """Judge raw pairs, the filter and every network on the same clips."""
+    check_titles([title for title, _ in options.networks])
+    config = SequenceConfig(options.size, options.frames, options.motion)
     networks = {title: frames_of(load_any(path)) for title, path in options.networks}
-    tests = PairClips(
-        options.data, "test", SequenceConfig(options.size, options.frames, options.motion), SEED
-    )
+    tests = PairClips(options.data, "test", config, SEED)
     count = min(options.clips, len(tests))
     clips = [kept_small(tests.clip(number, index=number)) for number in range(count)]
     seen_by = seers(options.i3d)

@@ -112,6 +112,17 @@ def test_what_is_wrong_is_a_sentence(
         assert main(["pairs", str(data), *SMALL, "--network", given]) == 2
         error = capsys.readouterr().err.strip().splitlines()
         assert said in error[-1] and len(error) == 1
+    twice = ["--network", f"a={folder}/live.pt", "--network", f"a={folder}/paper.pt"]
+    for more, said in (
+        (["--frames", "1"], "1 frame has no motion; give --frames 2 or more"),
+        (["--motion", "shaky"], "use one of independent, smooth"),
+        (["--network", f"Raw pairs={folder}/live.pt"], "two rows would be titled 'Raw pairs'"),
+        (["--network", f"Bilateral filter={folder}/live.pt"], "two rows would be titled 'Bilateral filter'"),
+        (twice, "two rows would be titled 'a'"),
+    ):
+        assert main(["pairs", str(folder / "data"), *SMALL, *more]) == 2
+        error = capsys.readouterr().err.strip().splitlines()
+        assert said in error[-1] and len(error) == 1
     with pytest.raises(SystemExit):
         main(["pairs", str(folder / "data"), "--network", "weights.pt"])
     assert "TITLE=FILE" in capsys.readouterr().err
