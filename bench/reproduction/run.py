@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from bench.reproduction.judged import (
     with_empty_map,
     without_map,
 )
+from bench.reproduction.kept import read_kept, write_kept
 from bench.reproduction.methods import BPFRE, FULL, METHODS, NO_FIR, Method, causal, gmac
 from bench.reproduction.tables import BILATERAL, EMPTY, RAW, Results, parts
 from bench.reproduction.trained import Budget, Spent, Work, has_vgg
@@ -93,13 +93,12 @@ def _judged(
     network, spent = work.trained(method, seed)
     path = work.folder(method, seed) / "judged.json"
     asked = {"clips": options.clips, "frames": options.judged_frames, "i3d": str(options.i3d)}
-    if path.is_file():
-        kept = json.loads(path.read_text())
-        if kept["asked"] == asked:
-            return Judged(**kept["judged"]), spent
+    kept = read_kept(path)
+    if kept is not None and kept["asked"] == asked:
+        return Judged(**kept["judged"]), spent
     work.say(f"judging {method.title}, seed {seed}")
     judged = judge(frames_of(causal(network)), clips, seen_by)
-    path.write_text(json.dumps({"asked": asked, "judged": judged.to_dict()}, indent=1))
+    write_kept(path, {"asked": asked, "judged": judged.to_dict()})
     return judged, spent
 
 

@@ -19,6 +19,7 @@ from bench.__main__ import main  # noqa: E402
 from bench.report import BenchError  # noqa: E402
 from bench.reproduction import run  # noqa: E402
 from bench.reproduction.judged import HeldOut, frames_of, held_out, judge, with_empty_map, without_map  # noqa: E402
+from bench.reproduction.kept import read_kept, write_kept  # noqa: E402
 from bench.reproduction.methods import AUTORETOUCH, FULL, METHODS, NO_FIR  # noqa: E402
 from bench.reproduction.trained import Budget, Work  # noqa: E402
 from bench.scores import Seers  # noqa: E402
@@ -85,6 +86,42 @@ def test_a_stopped_training_goes_on_from_its_checkpoint(
     _, spent = made.trained(NO_FIR, 0)
     history = json.loads((folder / "history.json").read_text())
     assert spent.steps == 2 and [entry["step"] for entry in history] == [1, 2]
+
+
+def test_a_damaged_record_of_a_training_is_made_anew(faces_dir: Path, tmp_path: Path) -> None:
+    made, said = work(faces_dir, tmp_path)
+    _, spent = made.trained(NO_FIR, 0)
+    done = made.folder(NO_FIR, 0) / "done.json"
+    done.write_text("")
+    assert made.trained(NO_FIR, 0)[1] == spent and len(said) == 2
+    assert json.loads(done.read_text())["steps"] == 2
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_damaged_settings_are_named(faces_dir: Path, tmp_path: Path) -> None:
+    work(faces_dir, tmp_path)
+    (tmp_path / "settings.json").write_text('{"minutes": 1')
+    with pytest.raises(BenchError, match=r"settings\.json is damaged.*--networks"):
+        work(faces_dir, tmp_path)
+
+
+def test_a_write_that_is_stopped_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "done.json"
+    write_kept(path, {"steps": 1})
+
+    def stopped(self: Path, text: str) -> None:
+        self.write_bytes(text[: len(text) // 2].encode())
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            write_kept(path, {"steps": 2})
+    assert read_kept(path) == {"steps": 1}
+    write_kept(path, {"steps": 3})
+    assert read_kept(path) == {"steps": 3} and list(tmp_path.iterdir()) == [path]
 
 
 def test_networks_of_another_budget_are_not_mixed(faces_dir: Path, tmp_path: Path) -> None:
