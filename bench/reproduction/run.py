@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def measure(options: argparse.Namespace, say: Say) -> Results:
         results.gmac[method.key] = gmac(method, budget.preset)
         results.networks[method.key], results.spent[method.key] = [], []
         for seed in range(options.seeds):
-            found, spent = _judged(work, method, seed, clips, seen_by, options)
+            found, spent = judgement(work, method, seed, clips, seen_by, options)
             results.networks[method.key].append(found)
             results.spent[method.key].append(spent)
     return results
@@ -86,13 +87,22 @@ def _said(options: argparse.Namespace, budget: Budget) -> str:
     )
 
 
-def _judged(
+def judgement(
     work: Work, method: Method, seed: int, clips: list[HeldOut], seen_by: Seers, options: argparse.Namespace
 ) -> tuple[Judged, Spent]:
-    """One network's figures; kept beside it, as judging takes a while too."""
+    """One network's figures; kept beside it, as judging takes a while too, with all that they depend on."""
     network, spent = work.trained(method, seed)
-    path = work.folder(method, seed) / "judged.json"
-    asked = {"clips": options.clips, "frames": options.judged_frames, "i3d": str(options.i3d)}
+    folder = work.folder(method, seed)
+    path = folder / "judged.json"
+    asked = {
+        "faces": str(work.faces.resolve()),
+        "clips": options.clips,
+        "frames": options.judged_frames,
+        "i3d": str(options.i3d),
+        "lpips at hand": not isinstance(seen_by.lpips, str),
+        "vfid at hand": not isinstance(seen_by.vfid, str),
+        "weights": hashlib.sha256((folder / "weights.pt").read_bytes()).hexdigest(),
+    }
     kept = read_kept(path)
     if kept is not None and kept["asked"] == asked:
         return Judged(**kept["judged"]), spent

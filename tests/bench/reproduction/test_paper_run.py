@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +210,34 @@ def test_the_bench_writes_tables_figures_and_json_and_judges_once(
     assert math.isfinite(written["networks"]["bpfre"][1]["figures"]["psnr_db"])
     assert main(["paper", *asked]) == 0
     assert "judging" not in capsys.readouterr().err
+
+
+def test_a_kept_judgement_is_used_for_what_it_was_made_of_alone(faces_dir: Path, tmp_path: Path) -> None:
+    made, said = work(faces_dir, tmp_path)
+    keep_untrained(faces_dir, tmp_path, seeds=1)
+    folder = made.folder(FULL, 0)
+    first = Namespace(clips=1, judged_frames=2, i3d=None)
+
+    def judged_again(on: Work = made, seen_by: Seers = NONE, asked: Namespace = first) -> bool:
+        said.clear()
+        run.judgement(on, FULL, 0, [small_clip()], seen_by, asked)
+        return bool(said)
+
+    def other(**changed: object) -> Namespace:
+        return Namespace(**{**vars(first), **changed})
+
+    assert judged_again() and not judged_again()
+    assert judged_again(replace(made, faces=tmp_path)) and judged_again()
+    assert judged_again(seen_by=Seers(lambda frame, target: 0.25, "no I3D here")) and judged_again()
+    assert judged_again(seen_by=Seers("no LPIPS here", lambda frames, targets: 0.5)) and judged_again()
+    assert judged_again(asked=other(clips=2)) and judged_again()
+    assert judged_again(asked=other(judged_frames=3)) and judged_again()
+    assert judged_again(asked=other(i3d=Path("i3d.pt"))) and judged_again()
+    torch.manual_seed(1)
+    save_weights(FULL.untrained("tiny"), folder / "weights.pt")
+    assert judged_again() and not judged_again()
+    (folder / "judged.json").write_text('{"asked"')
+    assert judged_again() and not judged_again()
 
 
 @pytest.mark.parametrize(
