@@ -11,7 +11,7 @@ import torch
 
 from bench.baselines import bilateral, nothing
 from bench.report import BenchError, Part
-from bench.reproduction.judged import Judged, Retouch, frames_of, judge, kept_small, without_map
+from bench.reproduction.judged import SEED, Judged, Retouch, frames_of, judge, kept_small, without_map
 from bench.reproduction.tables import BILATERAL, RAW, RAW_COLUMNS, figure_cells, reasons_said
 from bench.scores import seers
 from model.data.sequences import PairClips, SequenceConfig
@@ -22,8 +22,6 @@ from model.paper.weights import SYSTEM as PAPER
 from model.paper.weights import load_paper
 from model.validate import Causal
 from model.weights import WeightsError, load_weights
-
-SEED = 20240617
 
 
 @dataclass(frozen=True)
