@@ -22,7 +22,7 @@ from bench.reproduction.judged import (
     without_map,
 )
 from bench.reproduction.kept import read_kept, write_kept
-from bench.reproduction.methods import BPFRE, FULL, METHODS, NO_FIR, Method, causal, gmac
+from bench.reproduction.methods import BPFRE, FULL, IN_TABLES, METHODS, NO_FIR, Method, causal, gmac
 from bench.reproduction.tables import BILATERAL, EMPTY, RAW, Results, parts
 from bench.reproduction.trained import Budget, Spent, Work, has_vgg
 from bench.scores import Seers, seers
@@ -53,14 +53,15 @@ def budget_of(options: argparse.Namespace) -> Budget:
 
 
 def measure(options: argparse.Namespace, say: Say) -> Results:
-    """Train every network that is not there yet, and judge all of them."""
+    """Train every network asked for that is not there yet, and judge them."""
     budget = budget_of(options)
     work = Work(options.faces, options.networks, budget, options.vgg, say)
     work.begin()
+    methods = METHODS if options.deltas else IN_TABLES
     if not budget.perceptual:
         say("VGG-19's weights are not here: the earlier systems train without their perceptual term (--vgg)")
     for seed in range(options.seeds):  # seed by seed, so that a run that is stopped has whole comparisons
-        for method in METHODS:
+        for method in methods:
             work.trained(method, seed)
     clips = held_out(options.faces, options.clips, options.judged_frames)
     seen_by = seers(options.i3d)
@@ -68,7 +69,7 @@ def measure(options: argparse.Namespace, say: Say) -> Results:
     judged = {name: judge(without_map(change), clips, seen_by) for name, change in untrained.items()}
     judged[EMPTY] = judge(with_empty_map, clips, seen_by)
     results = Results(_said(options, budget), judged, {})
-    for method in METHODS:
+    for method in methods:
         results.gmac[method.key] = gmac(method, budget.preset)
         results.networks[method.key], results.spent[method.key] = [], []
         for seed in range(options.seeds):
@@ -123,7 +124,7 @@ def write(results: Results, options: argparse.Namespace) -> list[report.Part]:
     maps.draw(networks, paths["fig7"], f"Seed 0 of {results.said}")
     written = parts(results)
     pictures = [f"![{title}]({_beside(paths[name], options.out)})\n\n*{title}. {results.said}*"
-                for name, title in PICTURES.items()]  # fmt: skip
+                for name, title in PICTURES.items() if name in paths]  # fmt: skip
     title = "The paper's tables and figures, measured"
     report.write_markdown(title, [*written, "## Figures", *pictures], str(options.out / "paper.md"))
     return written

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from bench.report import BenchError  # noqa: E402
 from bench.reproduction import run  # noqa: E402
 from bench.reproduction.judged import HeldOut, frames_of, held_out, judge, with_empty_map, without_map  # noqa: E402
 from bench.reproduction.kept import read_kept, write_kept  # noqa: E402
-from bench.reproduction.methods import AUTORETOUCH, FULL, METHODS, NO_FIR  # noqa: E402
+from bench.reproduction.methods import AUTORETOUCH, FULL, IN_TABLES, METHODS, NO_FIR, Method  # noqa: E402
 from bench.reproduction.trained import Budget, Work  # noqa: E402
 from bench.scores import Seers  # noqa: E402
 from model.earlier.systems import SYSTEMS  # noqa: E402
@@ -41,11 +42,11 @@ def work(faces: Path, kept: Path, budget: Budget = SMALL) -> tuple[Work, list[st
     return made, said
 
 
-def keep_untrained(faces: Path, kept: Path, seeds: int) -> None:
-    """Every network as it begins, as if it were trained."""
+def keep_untrained(faces: Path, kept: Path, seeds: int, methods: Sequence[Method] = METHODS) -> None:
+    """Networks as they begin, as if they were trained."""
     made, _ = work(faces, kept)
     for seed in range(seeds):
-        for method in METHODS:
+        for method in methods:
             torch.manual_seed(seed)
             network, folder = method.untrained("tiny"), made.folder(method, seed)
             if method.system in SYSTEMS:
@@ -210,6 +211,26 @@ def test_the_bench_writes_tables_figures_and_json_and_judges_once(
     assert math.isfinite(written["networks"]["bpfre"][1]["figures"]["psnr_db"])
     assert main(["paper", *asked]) == 0
     assert "judging" not in capsys.readouterr().err
+
+
+def test_without_deltas_their_networks_and_figure_8_are_left_out_and_the_rest_stands(
+    faces_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, out, written = tmp_path / "kept", tmp_path / "out", tmp_path / "paper.json"
+    keep_untrained(faces_dir, kept, 1, IN_TABLES)
+    monkeypatch.setattr(run, "held_out", lambda faces, clips, frames: [small_clip()])
+    asked = [str(faces_dir), str(out), "--networks", str(kept), *ASKED, "--seeds", "1", "--no-deltas"]
+    assert main(["paper", *asked, "--json", str(written)]) == 0
+    caught = capsys.readouterr()
+    assert caught.err.count("judging") == 6 and "training" not in caught.err
+    page = (out / "paper.md").read_text()
+    assert "Figure 8" not in page and "fig8" not in page and "delta" not in page
+    for part in ("## Table 1", "## Table 4", "Figure 5", "Figure 6", "Figure 7", "| VRetouchEr w/o FIR |"):
+        assert part in page
+    pictures = {path.name for path in (out / "pictures").iterdir()}
+    assert pictures == {"paper-fig5.png", "paper-fig6.png", "paper-fig7.png"}
+    found = json.loads(written.read_text())
+    assert set(found["networks"]) == set(found["gmac"]) == {method.key for method in IN_TABLES}
 
 
 def test_a_kept_judgement_is_used_for_what_it_was_made_of_alone(faces_dir: Path, tmp_path: Path) -> None:
