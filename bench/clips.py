@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.judge import Footage
+from bench.metrics import Pixels
 from bench.report import BenchError
 from stream import crop, portraits, regions
 from stream.portraits import prepare, tone_of
 from stream.regions import OVAL
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from model.data.clips import Clip, ClipSampler
 
 SPLIT = "heldout"
@@ -106,14 +109,16 @@ class HeldoutClips:
             yield footage_of(clip, self._sampler.faces.rows[face].file, oval)
 
 
+def pixels_of(frames: Tensor) -> Pixels:
+    """Frames [T, 3, H, W] in [0, 1] as uint8 [T, H, W, 3]."""
+    return np.asarray((255.0 * frames).round().byte().permute(0, 2, 3, 1).contiguous().numpy())
+
+
 def footage_of(clip: Clip, name: str, oval: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Footage:
     """The first clip of a batch as arrays; its grid must have been asked for."""
     if clip.to_canvas is None:
         raise BenchError("the clip has no to_canvas grid; draw it with ClipConfig(with_grid=True)")
-    raw, target = (
-        (255.0 * c[0]).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
-        for c in (clip.raw, clip.target)
-    )
+    raw, target = pixels_of(clip.raw[0]), pixels_of(clip.target[0])
     skin = clip.skin[0, :, 0].numpy() > 0.5
     tone = tone_of(target[0], skin[0])
     return Footage(

@@ -10,8 +10,6 @@ from bench import report
 from bench.report import BenchError
 from model.arguments import positive
 
-MOTIONS = ("independent", "smooth")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m bench pairs`."""
@@ -29,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=positive, default=6, help="frames of each (6)")
     parser.add_argument("--size", type=positive, default=512, help="side of the frames (512)")
     parser.add_argument(
-        "--motion", choices=MOTIONS, default="independent", help="of clips from still pairs (independent)"
+        "--motion",
+        default="independent",
+        help="of clips from still pairs, independent or smooth, which flicker needs (independent)",
     )
     parser.add_argument("--i3d", type=Path, metavar="FILE", help="I3D as TorchScript, for VFID")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - for standard output")
@@ -45,6 +45,8 @@ def titled(text: str) -> tuple[str, Path]:
 
 def main(options: argparse.Namespace) -> int:
     """Run the bench as asked."""
+    if options.frames < 2:
+        raise BenchError(f"{options.frames} frame has no motion; give --frames 2 or more")
     try:
         from bench.reproduction.on_pairs import measure
     except ImportError as error:

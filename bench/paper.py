@@ -29,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--minutes", type=above_zero, default=10.0, help="of training for each network (10)")
     parser.add_argument("--steps", type=positive, help="so many steps for each in place of minutes")
+    parser.add_argument(
+        "--no-deltas",
+        dest="deltas",
+        action="store_false",
+        help="leave out the networks of delta 1, 2, 4 and 8, and Figure 8 with them",
+    )
     parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="networks of each method (3)")
     parser.add_argument("--batch", type=positive, default=4, help="clips of a step (4)")
     parser.add_argument("--frames", type=positive, default=6, help="frames of a training clip (6)")

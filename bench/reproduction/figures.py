@@ -22,8 +22,10 @@ WITH_MAPS = (BPFRE, NO_FIR, FULL)
 
 
 def draw_all(results: Results, folder: Path) -> dict[str, Path]:
-    """Every figure, written into `folder`; by name."""
-    drawings = {"fig5": per_frame, "fig6": map_bars, "fig8": delta_curve}
+    """Every figure, written into `folder`; by name. Fig. 8 only where there are networks of every delta."""
+    drawings = {"fig5": per_frame, "fig6": map_bars}
+    if all(method.key in results.networks for method in BY_DELTA.values()):
+        drawings["fig8"] = delta_curve
     paths = {}
     for name, draw in drawings.items():
         paths[name] = folder / f"paper-{name}.png"

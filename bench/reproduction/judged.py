@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bench.clips import SPLIT, pixels_of
 from bench.metrics import Floats, Pixels
 from bench.scores import METRICS, ScoredClip, Seers, curve, scores
 from model.config import FACE_PX
@@ -48,23 +49,18 @@ class HeldOut:
 def held_out(faces: Path, clips: int, frames: int) -> list[HeldOut]:
     """The same clips every time."""
     config = ClipConfig(size=FACE_PX, frames=frames, clean_share=0.0)
-    sampler = ClipSampler(faces, config, split="heldout", seed=SEED)
+    sampler = ClipSampler(faces, config, split=SPLIT, seed=SEED)
     return [kept_small(sampler.sample(1)) for _ in range(clips)]
 
 
 def kept_small(clip: Clip) -> HeldOut:
     """The first of a batch of clips."""
-    raw, target = (_pixels(side[0]) for side in (clip.raw, clip.target))
+    raw, target = pixels_of(clip.raw[0]), pixels_of(clip.target[0])
     return HeldOut(raw, target, *(part[0].half().numpy() for part in (clip.map, clip.flow, clip.skin)))
 
 
-def _pixels(frames: Tensor) -> Pixels:
-    """[T, 3, H, W] in [0, 1] to uint8 [T, H, W, 3]."""
-    return np.asarray((255 * frames).round().byte().permute(0, 2, 3, 1).contiguous().numpy())
-
-
 def _tensor(frames: Pixels) -> Tensor:
-    """The other way, [1, T, 3, H, W]."""
+    """Frames uint8 [T, H, W, 3] as [1, T, 3, H, W] in [0, 1]."""
     return torch.from_numpy(frames).permute(0, 3, 1, 2)[None].float() / 255
 
 
@@ -95,7 +91,7 @@ def frames_of(network: Causal) -> Callable[[Pixels], Iterable[tuple[Pixels, Floa
             state = network.fresh_state(face) if state is None else state
             step = network.step(face, state)
             state = step.state
-            yield _pixels((face + step.residual).clamp(0, 1))[0], step.map[0, 0].numpy()
+            yield pixels_of((face + step.residual).clamp(0, 1))[0], step.map[0, 0].numpy()
 
     return retouch
 
@@ -111,8 +107,9 @@ def with_empty_map(raw_u8: Pixels) -> Iterable[tuple[Pixels, Floats]]:
 
 
 @torch.no_grad()
-def judge(retouch: Retouch, clips: Sequence[HeldOut], seers: Seers) -> Judged:
-    """All figures of what `retouch` makes of a clip's frames."""
+def judge(retouch: Retouch, clips: Sequence[HeldOut], seers: Seers, no_flicker: str = "") -> Judged:
+    """All figures of what `retouch` makes of a clip's frames. no_flicker: why the clips' flow cannot tell
+    flicker from motion, where it cannot."""
     scored, on_faces = [], []
     for held in clips:
         pictures, maps = zip(*retouch(held.raw_u8), strict=True)
@@ -125,5 +122,7 @@ def judge(retouch: Retouch, clips: Sequence[HeldOut], seers: Seers) -> Judged:
     values = {name: found[name].value for name in METRICS}
     values |= {name: getattr(more, name) for name in ("removal", "drift", "flicker")}
     reasons = {name: score.reason for name, score in found.items() if score.value is None}
+    if no_flicker:
+        values["flicker"], reasons["flicker"] = None, no_flicker
     drawn = [name for name in FRAME_CURVES if values[name] is not None]
     return Judged(values, reasons, {name: curve(scored[0], name) for name in drawn})

@@ -59,7 +59,8 @@ NO_FIR = Method("without-fir", "VRetouchEr w/o FIR", changed=_ABLATED["without F
 BY_DELTA = {delta: FULL if delta == 6 else _with(delta) for delta in DELTAS}
 COMPARED = (AUTORETOUCH, BPFRE, FULL)
 ABLATIONS = (BASE, NO_MMA, NO_FIR, FULL)
-METHODS = tuple(dict.fromkeys((*COMPARED, *ABLATIONS, *BY_DELTA.values())))
+IN_TABLES = tuple(dict.fromkeys((*COMPARED, *ABLATIONS)))
+METHODS = tuple(dict.fromkeys((*IN_TABLES, *BY_DELTA.values())))
 
 
 def causal(network: VRetouchEr | Earlier) -> Causal:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from bench.baselines import bilateral, nothing
-from bench.report import Part
-from bench.reproduction.judged import Judged, Retouch, frames_of, judge, kept_small, without_map
+from bench.report import BenchError, Part
+from bench.reproduction.judged import SEED, Judged, Retouch, frames_of, judge, kept_small, without_map
 from bench.reproduction.tables import BILATERAL, RAW, RAW_COLUMNS, figure_cells, reasons_said
 from bench.scores import seers
 from model.data.sequences import PairClips, SequenceConfig
@@ -22,8 +22,6 @@ from model.paper.weights import SYSTEM as PAPER
 from model.paper.weights import load_paper
 from model.validate import Causal
 from model.weights import WeightsError, load_weights
-
-SEED = 20240617
 
 
 @dataclass(frozen=True)
@@ -52,12 +50,32 @@ def load_any(path: Path) -> Causal:
     return load_paper(path) if system == PAPER else load_weights(path)
 
 
+def check_titles(titles: Sequence[str]) -> None:
+    """That each network has a row of its own.
+
+    Raises:
+        BenchError: two have one title, or one has that of what is judged anyway.
+    """
+    for place, title in enumerate(titles):
+        if title in (RAW, BILATERAL, *titles[:place]):
+            raise BenchError(f"two rows would be titled {title!r}; give that --network another title")
+
+
+def no_flicker(tests: PairClips) -> str:
+    """Why these clips have no flicker; empty where they have."""
+    if not tests.flow_known:
+        return "the motion of filmed videos is not known"
+    if tests.config.motion == "independent":
+        return "much of an independent crop was outside the one before; give --motion smooth"
+    return ""
+
+
 def measure(options: argparse.Namespace, say: Callable[[str], None]) -> Found:
     """Judge raw pairs, the filter and every network on the same clips."""
+    check_titles([title for title, _ in options.networks])
+    config = SequenceConfig(options.size, options.frames, options.motion)
     networks = {title: frames_of(load_any(path)) for title, path in options.networks}
-    tests = PairClips(
-        options.data, "test", SequenceConfig(options.size, options.frames, options.motion), SEED
-    )
+    tests = PairClips(options.data, "test", config, SEED)
     count = min(options.clips, len(tests))
     clips = [kept_small(tests.clip(number, index=number)) for number in range(count)]
     seen_by = seers(options.i3d)
@@ -65,7 +83,7 @@ def measure(options: argparse.Namespace, say: Callable[[str], None]) -> Found:
     judged: dict[str, Judged] = {}
     for title, retouch in methods.items():
         say(f"judging {title}")
-        judged[title] = judge(retouch, clips, seen_by)
+        judged[title] = judge(retouch, clips, seen_by, no_flicker(tests))
     rows = [(title, *figure_cells(one)) for title, one in judged.items()]
     said = (
         f"{count} clips of {options.frames} frames of {options.size} px of {options.data}, "

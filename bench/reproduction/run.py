@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from bench.reproduction.judged import (
     with_empty_map,
     without_map,
 )
-from bench.reproduction.methods import BPFRE, FULL, METHODS, NO_FIR, Method, causal, gmac
+from bench.reproduction.kept import read_kept, write_kept
+from bench.reproduction.methods import BPFRE, FULL, IN_TABLES, METHODS, NO_FIR, Method, causal, gmac
 from bench.reproduction.tables import BILATERAL, EMPTY, RAW, Results, parts
 from bench.reproduction.trained import Budget, Spent, Work, has_vgg
 from bench.scores import Seers, seers
@@ -52,14 +53,15 @@ def budget_of(options: argparse.Namespace) -> Budget:
 
 
 def measure(options: argparse.Namespace, say: Say) -> Results:
-    """Train every network that is not there yet, and judge all of them."""
+    """Train every network asked for that is not there yet, and judge them."""
     budget = budget_of(options)
     work = Work(options.faces, options.networks, budget, options.vgg, say)
     work.begin()
+    methods = METHODS if options.deltas else IN_TABLES
     if not budget.perceptual:
         say("VGG-19's weights are not here: the earlier systems train without their perceptual term (--vgg)")
     for seed in range(options.seeds):  # seed by seed, so that a run that is stopped has whole comparisons
-        for method in METHODS:
+        for method in methods:
             work.trained(method, seed)
     clips = held_out(options.faces, options.clips, options.judged_frames)
     seen_by = seers(options.i3d)
@@ -67,11 +69,11 @@ def measure(options: argparse.Namespace, say: Say) -> Results:
     judged = {name: judge(without_map(change), clips, seen_by) for name, change in untrained.items()}
     judged[EMPTY] = judge(with_empty_map, clips, seen_by)
     results = Results(_said(options, budget), judged, {})
-    for method in METHODS:
+    for method in methods:
         results.gmac[method.key] = gmac(method, budget.preset)
         results.networks[method.key], results.spent[method.key] = [], []
         for seed in range(options.seeds):
-            found, spent = _judged(work, method, seed, clips, seen_by, options)
+            found, spent = judgement(work, method, seed, clips, seen_by, options)
             results.networks[method.key].append(found)
             results.spent[method.key].append(spent)
     return results
@@ -86,20 +88,28 @@ def _said(options: argparse.Namespace, budget: Budget) -> str:
     )
 
 
-def _judged(
+def judgement(
     work: Work, method: Method, seed: int, clips: list[HeldOut], seen_by: Seers, options: argparse.Namespace
 ) -> tuple[Judged, Spent]:
-    """One network's figures; kept beside it, as judging takes a while too."""
+    """One network's figures; kept beside it, as judging takes a while too, with all that they depend on."""
     network, spent = work.trained(method, seed)
-    path = work.folder(method, seed) / "judged.json"
-    asked = {"clips": options.clips, "frames": options.judged_frames, "i3d": str(options.i3d)}
-    if path.is_file():
-        kept = json.loads(path.read_text())
-        if kept["asked"] == asked:
-            return Judged(**kept["judged"]), spent
+    folder = work.folder(method, seed)
+    path = folder / "judged.json"
+    asked = {
+        "faces": str(work.faces.resolve()),
+        "clips": options.clips,
+        "frames": options.judged_frames,
+        "i3d": str(options.i3d),
+        "lpips at hand": not isinstance(seen_by.lpips, str),
+        "vfid at hand": not isinstance(seen_by.vfid, str),
+        "weights": hashlib.sha256((folder / "weights.pt").read_bytes()).hexdigest(),
+    }
+    kept = read_kept(path)
+    if kept is not None and kept["asked"] == asked:
+        return Judged(**kept["judged"]), spent
     work.say(f"judging {method.title}, seed {seed}")
     judged = judge(frames_of(causal(network)), clips, seen_by)
-    path.write_text(json.dumps({"asked": asked, "judged": judged.to_dict()}, indent=1))
+    write_kept(path, {"asked": asked, "judged": judged.to_dict()})
     return judged, spent
 
 
@@ -114,7 +124,7 @@ def write(results: Results, options: argparse.Namespace) -> list[report.Part]:
     maps.draw(networks, paths["fig7"], f"Seed 0 of {results.said}")
     written = parts(results)
     pictures = [f"![{title}]({_beside(paths[name], options.out)})\n\n*{title}. {results.said}*"
-                for name, title in PICTURES.items()]  # fmt: skip
+                for name, title in PICTURES.items() if name in paths]  # fmt: skip
     title = "The paper's tables and figures, measured"
     report.write_markdown(title, [*written, "## Figures", *pictures], str(options.out / "paper.md"))
     return written

@@ -3,13 +3,13 @@ stopped goes on where it was."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.report import BenchError
+from bench.reproduction.kept import read_kept, write_kept
 from bench.reproduction.methods import Method
 from model.data.clips import Clip, ClipConfig, ClipSampler
 from model.earlier import options as earlier_options
@@ -83,12 +83,17 @@ class Work:
         """Make the folder, or check that its networks were trained with this budget.
 
         Raises:
-            BenchError: they were not.
+            BenchError: they were not, or it cannot be known.
         """
         path = self.kept / "settings.json"
         now = asdict(self.budget)
         if path.is_file():
-            then = json.loads(path.read_text())
+            then = read_kept(path)
+            if then is None:
+                raise BenchError(
+                    f"{path} is damaged; remove it if the networks beside it are of this budget, or give "
+                    "another folder with --networks"
+                )
             changed = [f"{k} was {then.get(k)}, not {v}" for k, v in now.items() if then.get(k) != v]
             if changed:
                 raise BenchError(
@@ -97,7 +102,7 @@ class Work:
                 )
             return
         self.kept.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(now, indent=1))
+        write_kept(path, now)
 
     def folder(self, method: Method, seed: int) -> Path:
         """Of one network."""
@@ -107,17 +112,19 @@ class Work:
         """The network, trained now as far as it is not yet."""
         folder = self.folder(method, seed)
         done = folder / "done.json"
-        if not done.is_file():
+        kept = read_kept(done)
+        if kept is None:
             self.say(f"training {method.title}, seed {seed}")
             folder.mkdir(parents=True, exist_ok=True)
             train_one = self._train_earlier if method.system in EARLIER else self._train_causal
-            done.write_text(json.dumps(asdict(train_one(method, seed))))
+            kept = asdict(train_one(method, seed))
+            write_kept(done, kept)
         network: VRetouchEr | Earlier
         if method.system in EARLIER:
             network = load_earlier(method.system, folder / "weights.pt")
         else:
             network = load_weights(folder / "weights.pt")
-        return network, Spent(**json.loads(done.read_text()))
+        return network, Spent(**kept)
 
     def _train_causal(self, method: Method, seed: int) -> Spent:
         training = Training(

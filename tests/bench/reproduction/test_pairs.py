@@ -22,7 +22,7 @@ from model.paper.network import PaperVRetouchEr  # noqa: E402
 from model.paper.weights import save_paper  # noqa: E402
 from model.vretoucher import VRetouchEr  # noqa: E402
 from model.weights import save_weights  # noqa: E402
-from tests.model.pairs import write_stills  # noqa: E402
+from tests.model.pairs import write_stills, write_videos  # noqa: E402
 
 SMALL = ["--frames", "2", "--size", "64"]
 
@@ -65,6 +65,35 @@ def test_every_system_is_judged_on_the_same_clips(
     assert "LPIPS" in text
 
 
+def test_videos_are_judged_without_flicker_as_their_motion_is_not_known(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_videos(tmp_path / "data", count=1)
+    out = tmp_path / "pairs.json"
+    given = ["--network", f"live={folder / 'live.pt'}", "--json", str(out)]
+    assert main(["pairs", str(tmp_path / "data"), "--motion", "smooth", *SMALL, *given]) == 0
+    text = capsys.readouterr().out
+    assert "1 clips of 2 frames of 64 px" in text and "motion as filmed" in text
+    assert "flicker, levels was not measured: the motion of filmed videos is not known." in text
+    found = json.loads(out.read_text())
+    assert found["reasons"]["flicker"] == "the motion of filmed videos is not known"
+    for title in ("Raw pairs", "Bilateral filter", "live"):
+        assert found["figures"][f"{title} flicker"] is None
+    assert found["figures"]["Raw pairs psnr_db"] > 20 and found["figures"]["live drift"] is not None
+
+
+@pytest.mark.parametrize(("motion", "measured"), [("independent", False), ("smooth", True)])
+def test_flicker_is_measured_in_smooth_motion_alone(
+    motion: str, measured: bool, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "pairs.json"
+    assert main(["pairs", str(folder / "data"), *SMALL, "--motion", motion, "--json", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert (found["figures"]["Raw pairs flicker"] is not None) == measured
+    assert ("flicker" not in found["reasons"]) == measured
+    assert ("give --motion smooth." in capsys.readouterr().out) != measured
+
+
 def test_a_file_says_of_which_system_it_is(folder: Path) -> None:
     assert isinstance(load_any(folder / "bpfre.pt"), FrameByFrame)
     assert isinstance(load_any(folder / "paper.pt"), PaperVRetouchEr)
@@ -81,6 +110,17 @@ def test_what_is_wrong_is_a_sentence(
         (tmp_path, f"a={folder}/live.pt", "test/source"),
     ):
         assert main(["pairs", str(data), *SMALL, "--network", given]) == 2
+        error = capsys.readouterr().err.strip().splitlines()
+        assert said in error[-1] and len(error) == 1
+    twice = ["--network", f"a={folder}/live.pt", "--network", f"a={folder}/paper.pt"]
+    for more, said in (
+        (["--frames", "1"], "1 frame has no motion; give --frames 2 or more"),
+        (["--motion", "shaky"], "use one of independent, smooth"),
+        (["--network", f"Raw pairs={folder}/live.pt"], "two rows would be titled 'Raw pairs'"),
+        (["--network", f"Bilateral filter={folder}/live.pt"], "two rows would be titled 'Bilateral filter'"),
+        (twice, "two rows would be titled 'a'"),
+    ):
+        assert main(["pairs", str(folder / "data"), *SMALL, *more]) == 2
         error = capsys.readouterr().err.strip().splitlines()
         assert said in error[-1] and len(error) == 1
     with pytest.raises(SystemExit):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +22,8 @@ from bench.__main__ import main  # noqa: E402
 from bench.report import BenchError  # noqa: E402
 from bench.reproduction import run  # noqa: E402
 from bench.reproduction.judged import HeldOut, frames_of, held_out, judge, with_empty_map, without_map  # noqa: E402
-from bench.reproduction.methods import AUTORETOUCH, FULL, METHODS, NO_FIR  # noqa: E402
+from bench.reproduction.kept import read_kept, write_kept  # noqa: E402
+from bench.reproduction.methods import AUTORETOUCH, FULL, IN_TABLES, METHODS, NO_FIR, Method  # noqa: E402
 from bench.reproduction.trained import Budget, Work  # noqa: E402
 from bench.scores import Seers  # noqa: E402
 from model.earlier.systems import SYSTEMS  # noqa: E402
@@ -38,11 +42,11 @@ def work(faces: Path, kept: Path, budget: Budget = SMALL) -> tuple[Work, list[st
     return made, said
 
 
-def keep_untrained(faces: Path, kept: Path, seeds: int) -> None:
-    """Every network as it begins, as if it were trained."""
+def keep_untrained(faces: Path, kept: Path, seeds: int, methods: Sequence[Method] = METHODS) -> None:
+    """Networks as they begin, as if they were trained."""
     made, _ = work(faces, kept)
     for seed in range(seeds):
-        for method in METHODS:
+        for method in methods:
             torch.manual_seed(seed)
             network, folder = method.untrained("tiny"), made.folder(method, seed)
             if method.system in SYSTEMS:
@@ -85,6 +89,42 @@ def test_a_stopped_training_goes_on_from_its_checkpoint(
     _, spent = made.trained(NO_FIR, 0)
     history = json.loads((folder / "history.json").read_text())
     assert spent.steps == 2 and [entry["step"] for entry in history] == [1, 2]
+
+
+def test_a_damaged_record_of_a_training_is_made_anew(faces_dir: Path, tmp_path: Path) -> None:
+    made, said = work(faces_dir, tmp_path)
+    _, spent = made.trained(NO_FIR, 0)
+    done = made.folder(NO_FIR, 0) / "done.json"
+    done.write_text("")
+    assert made.trained(NO_FIR, 0)[1] == spent and len(said) == 2
+    assert json.loads(done.read_text())["steps"] == 2
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_damaged_settings_are_named(faces_dir: Path, tmp_path: Path) -> None:
+    work(faces_dir, tmp_path)
+    (tmp_path / "settings.json").write_text('{"minutes": 1')
+    with pytest.raises(BenchError, match=r"settings\.json is damaged.*--networks"):
+        work(faces_dir, tmp_path)
+
+
+def test_a_write_that_is_stopped_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "done.json"
+    write_kept(path, {"steps": 1})
+
+    def stopped(self: Path, text: str) -> None:
+        self.write_bytes(text[: len(text) // 2].encode())
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            write_kept(path, {"steps": 2})
+    assert read_kept(path) == {"steps": 1}
+    write_kept(path, {"steps": 3})
+    assert read_kept(path) == {"steps": 3} and list(tmp_path.iterdir()) == [path]
 
 
 def test_networks_of_another_budget_are_not_mixed(faces_dir: Path, tmp_path: Path) -> None:
@@ -171,6 +211,54 @@ def test_the_bench_writes_tables_figures_and_json_and_judges_once(
     assert math.isfinite(written["networks"]["bpfre"][1]["figures"]["psnr_db"])
     assert main(["paper", *asked]) == 0
     assert "judging" not in capsys.readouterr().err
+
+
+def test_without_deltas_their_networks_and_figure_8_are_left_out_and_the_rest_stands(
+    faces_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, out, written = tmp_path / "kept", tmp_path / "out", tmp_path / "paper.json"
+    keep_untrained(faces_dir, kept, 1, IN_TABLES)
+    monkeypatch.setattr(run, "held_out", lambda faces, clips, frames: [small_clip()])
+    asked = [str(faces_dir), str(out), "--networks", str(kept), *ASKED, "--seeds", "1", "--no-deltas"]
+    assert main(["paper", *asked, "--json", str(written)]) == 0
+    caught = capsys.readouterr()
+    assert caught.err.count("judging") == 6 and "training" not in caught.err
+    page = (out / "paper.md").read_text()
+    assert "Figure 8" not in page and "fig8" not in page and "delta" not in page
+    for part in ("## Table 1", "## Table 4", "Figure 5", "Figure 6", "Figure 7", "| VRetouchEr w/o FIR |"):
+        assert part in page
+    pictures = {path.name for path in (out / "pictures").iterdir()}
+    assert pictures == {"paper-fig5.png", "paper-fig6.png", "paper-fig7.png"}
+    found = json.loads(written.read_text())
+    assert set(found["networks"]) == set(found["gmac"]) == {method.key for method in IN_TABLES}
+
+
+def test_a_kept_judgement_is_used_for_what_it_was_made_of_alone(faces_dir: Path, tmp_path: Path) -> None:
+    made, said = work(faces_dir, tmp_path)
+    keep_untrained(faces_dir, tmp_path, seeds=1)
+    folder = made.folder(FULL, 0)
+    first = Namespace(clips=1, judged_frames=2, i3d=None)
+
+    def judged_again(on: Work = made, seen_by: Seers = NONE, asked: Namespace = first) -> bool:
+        said.clear()
+        run.judgement(on, FULL, 0, [small_clip()], seen_by, asked)
+        return bool(said)
+
+    def other(**changed: object) -> Namespace:
+        return Namespace(**{**vars(first), **changed})
+
+    assert judged_again() and not judged_again()
+    assert judged_again(replace(made, faces=tmp_path)) and judged_again()
+    assert judged_again(seen_by=Seers(lambda frame, target: 0.25, "no I3D here")) and judged_again()
+    assert judged_again(seen_by=Seers("no LPIPS here", lambda frames, targets: 0.5)) and judged_again()
+    assert judged_again(asked=other(clips=2)) and judged_again()
+    assert judged_again(asked=other(judged_frames=3)) and judged_again()
+    assert judged_again(asked=other(i3d=Path("i3d.pt"))) and judged_again()
+    torch.manual_seed(1)
+    save_weights(FULL.untrained("tiny"), folder / "weights.pt")
+    assert judged_again() and not judged_again()
+    (folder / "judged.json").write_text('{"asked"')
+    assert judged_again() and not judged_again()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,23 @@
+"""JSON files that a run which may be stopped at any time goes on from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def write_kept(path: Path, values: dict[str, Any]) -> None:
+    """Write the file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(values, indent=1))
+    part.replace(path)
+
+
+def read_kept(path: Path) -> dict[str, Any] | None:
+    """What is in the file; None where there is none, or it is damaged."""
+    try:
+        found = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
