@@ -52,9 +52,10 @@ class Swept:
         )
 
     def verdicts(self) -> list[Verdict]:
-        """What a device of this class must meet with this preset, and what is projected from a GPU."""
+        """What a device of this class must meet with this preset, and what is projected from a GPU of
+        another class."""
         budgets = DEVICE.get((self.device.group, self.preset), ())
-        if self.target is not None and self.device.kind != "cpu":
+        if self.target is not None and self.device.group not in ("cpu", self.target.group):
             budgets += PROJECTED.get(self.preset, ())
         return judge(budgets, self.figures)
 

@@ -107,7 +107,20 @@ def test_launches_are_the_hosts_and_kernels_the_devices() -> None:
         ("Memcpy HtoD", "CUDA"),
     ]
     assert cuda.counted(events) == {"launches": 2.0, "kernels": 2.0}
-    assert cuda.counted([("cudaGraphLaunch", "CPU")])["launches"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cudaGraphLaunch",
+        "cudaLaunchKernelExC",
+        "cuLaunchKernelEx",
+        "cudaMemcpy2DAsync",
+        "cudaMemset2DAsync",
+    ],
+)
+def test_whatever_sets_something_going_is_a_launch(name: str) -> None:
+    assert cuda.counted([(name, "CPU")])["launches"] == 1.0
 
 
 def test_waits_are_counted_as_torch_warns_of_them() -> None:

@@ -246,6 +246,8 @@ def test_targets_go_by_class_and_preset_and_projections_only_from_a_gpu() -> Non
     assert "projected_1080p_1_fps" not in met
     swept.target = sweep.TARGETS["rtx3090"]
     assert {v.budget.figure: v.met for v in swept.verdicts()}["projected_1080p_1_fps"] is True
+    swept.device.group = "consumer"  # its own frames are held against the same target
+    assert {v.budget.figure for v in swept.verdicts()} == {b.figure for b in DEVICE["consumer", "studio"]}
     swept.device = Cpu(1)
     assert swept.verdicts() == []
     assert parts(swept)[-1] == "There are no targets for preset studio on a device of class cpu."
