@@ -33,7 +33,7 @@ def main(options: argparse.Namespace) -> int:
         raise BenchError(f"--rounds must be 1 or more, not {options.rounds}; give a larger number")
     device, cases = _on_gpu()
     taken = {case.name: times_of(case, device, options.rounds) for case in cases}
-    figures = figures_of(cases, taken, device.roof().copy_gbs)
+    figures = figures_of(cases, taken, device.roof(device.dtype).copy_gbs)
     verdicts = judge(KERNELS, figures)
     shown = parts(device.name, figures, [case.name for case in cases])
     shown.append((report.VERDICT_HEADER, report.verdict_rows(verdicts)))

@@ -107,7 +107,7 @@ def test_a_whole_run_is_in_json_markdown_and_a_chart(
 def test_what_cannot_be_timed_is_a_sentence(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Cpu, "roof", lambda _: Roof(1.0, 1.0))
+    monkeypatch.setattr(Cpu, "roof", lambda *_: Roof(1.0, 1.0))
     assert main(["latency", "--device", "cpu", *arguments]) == 2
     assert said in capsys.readouterr().err
 
