@@ -122,8 +122,8 @@ class Cuda:
     def __init__(self) -> None:
         if not torch.cuda.is_available():
             raise BenchError(
-                "--device cuda needs an NVIDIA GPU and torch for CUDA, but "
-                f"torch {torch.__version__} sees none; install that torch and the driver, or use --device cpu"
+                f"torch {torch.__version__} sees no NVIDIA GPU; install torch for CUDA and the driver, or "
+                "use --device cpu where a bench has it"
             )
         self.name = torch.cuda.get_device_name()
         self.group = class_of(self.name)
