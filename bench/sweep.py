@@ -36,7 +36,7 @@ from bench.pipeline import (
     stages_of,
     time_frames,
 )
-from bench.project import TARGETS, Target, project, roofline_ms
+from bench.project import TARGETS, Target, roofline_ms
 from bench.report import BenchError
 from bench.rivals import GridSample, MattingTensors
 from bench.swept import Swept, bars, parts, result
@@ -243,7 +243,6 @@ def _measure_frames(
             pipelines.append(GridSample(network, swept.device, case.faces))
         if not options.no_rivals and case.faces == options.faces[0]:
             pipelines.append(MattingTensors(swept.device, size))
-        swept.own = own.name
         timed = time_frames(pipelines, swept.device, shots, options.frames)
     swept.located[str(case)] = located_ms(shots)
     for pipeline in pipelines:
@@ -275,14 +274,12 @@ def pipelines_of(swept: Swept, engine: Engine, retoucher: Retoucher) -> list[Pip
 
 
 def _project(swept: Swept, target: Target) -> None:
-    """Every frame on the target, from the highest rates that were seen here."""
+    """Our frames on the target."""
     swept.target = target
-    for (pipeline, case), stages in swept.stages.items():
-        projected = [project(stage, swept.roof, target.roof) for stage in stages]
-        swept.projected[pipeline, case] = projected
-        whole = sum(stage.ms for stage in projected)
-        if pipeline == swept.own:
-            key = f"projected_{case.key}"
+    ours = next((pipeline for pipeline, _ in swept.stages), None)
+    for (pipeline, case), stages in swept.projected.items():
+        if pipeline == ours:
+            key, whole = f"projected_{case.key}", sum(stage.ms for stage in stages)
             swept.figures |= {f"{key}_ms": whole, f"{key}_fps": 1e3 / whole}
 
 
