@@ -108,8 +108,6 @@ def _complete(options: argparse.Namespace) -> None:
     if min(*options.faces, *options.delta, options.threads or 1) < 1:
         raise BenchError("--faces, --delta and --threads must be 1 or more; give larger ones")
     check_preset(options.preset)
-    if options.model:
-        raise BenchError("--model is timed without --device; leave one of them out")
 
 
 def _engines(

@@ -100,7 +100,6 @@ def test_a_whole_run_is_in_json_markdown_and_a_chart(
         (["--faces", "0"], "give larger ones"),
         (["--delta", "0,6"], "give larger ones"),
         (["--preset", "huge"], "choose one of live, studio"),
-        (["--model", "x.onnx"], "--model is timed without --device"),
         (["--engine", "torch-cuda"], "choose one of onnx-cpu, torch-cpu"),
     ],
 )
@@ -112,9 +111,30 @@ def test_what_cannot_be_timed_is_a_sentence(
     assert said in capsys.readouterr().err
 
 
-def test_what_is_of_a_device_needs_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["latency", "--faces", "2"]) == 2
-    assert "--faces needs --device" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--faces", "2"], "--faces needs --device; name one, or leave it out"),
+        (["--no-rivals"], "--no-rivals needs --device"),
+        (["--device", "cpu", "--model", "x.onnx"], "--model has no use with --device; leave one of them out"),
+        (["--device", "cpu", "--seconds", "20"], "--seconds has no use with --device"),
+        (["--device", "cpu", "--minutes", "0"], "--minutes has no use with --device"),
+        (["--device", "cpu", "--no-delta"], "--no-delta has no use with --device"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["latency", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_every_option_of_one_way_alone_is_refused_with_the_other() -> None:
+    parser = argparse.ArgumentParser()
+    latency.add_arguments(parser)
+    whole, device = parser._action_groups[-2:]
+    assert tuple(action.dest for action in whole._group_actions) == latency._OF_THE_WHOLE
+    assert ("device", *latency._OF_A_DEVICE) == tuple(action.dest for action in device._group_actions)
 
 
 def test_lists_are_refused_where_they_are_none(capsys: pytest.CaptureFixture[str]) -> None:
