@@ -198,7 +198,8 @@ def test_precision_is_the_largest_byte_and_the_gain_that_is_lost() -> None:
     faces = [np.full((FACE_PX, FACE_PX, 3), 100, np.uint8)] * 2
     exact = precision.compare(FakeEngine(10.0), FakeEngine(10.0), faces, faces)
     assert exact == precision.Precision(0.0, 0.0)
-    off = precision.compare(FakeEngine(13.0), FakeEngine(10.0), faces, None)
+    white = np.full_like(faces[0], 255)  # nothing can be added
+    off = precision.compare(FakeEngine(13.0), FakeEngine(10.0), [*faces, white], None)
     assert off == precision.Precision(3.0, None)
 
 
