@@ -51,8 +51,8 @@ class Device(Protocol):
         """`run`, which works between the same tensors every time, as the device does it fastest."""
         ...
 
-    def roof(self) -> Roof:
-        """Measured now."""
+    def roof(self, dtype: torch.dtype) -> Roof:
+        """Measured now, products in this dtype."""
         ...
 
     def on_stream(self, stream: int) -> AbstractContextManager[object]:
@@ -94,8 +94,9 @@ class Cpu:
         """As it is."""
         return run
 
-    def roof(self) -> Roof:
-        """Products by the BLAS of NumPy, copies by torch."""
+    def roof(self, dtype: torch.dtype) -> Roof:
+        """Products by the BLAS of NumPy, of single precision; copies by torch."""
+        del dtype
         source = torch.ones(COPY_MB << 18)
         target = torch.empty_like(source)
         return Roof(measured_gflops(self.threads), _copy_gbs(self, target, source, 2))
@@ -121,8 +122,8 @@ class Cuda:
     def __init__(self) -> None:
         if not torch.cuda.is_available():
             raise BenchError(
-                "--device cuda needs an NVIDIA GPU and torch for CUDA, but "
-                f"torch {torch.__version__} sees none; install that torch and the driver, or use --device cpu"
+                f"torch {torch.__version__} sees no NVIDIA GPU; install torch for CUDA and the driver, or "
+                "use --device cpu where a bench has it"
             )
         self.name = torch.cuda.get_device_name()
         self.group = class_of(self.name)
@@ -151,16 +152,13 @@ class Cuda:
             run()
         return graph.replay
 
-    def roof(self) -> Roof:
-        """Products of half floats, copies inside the device, copies to it from pinned memory."""
+    def roof(self, dtype: torch.dtype) -> Roof:
+        """Products, copies inside the device, copies to it from pinned memory."""
         source = torch.ones(COPY_MB << 20, dtype=torch.uint8, device="cuda")
         target = torch.empty_like(source)
         pinned = torch.ones(COPY_MB << 20, dtype=torch.uint8, pin_memory=True)
-        a = torch.ones((PRODUCT_SIDE, PRODUCT_SIDE), dtype=self.dtype, device="cuda")
-        out = torch.empty_like(a)
-        product_ms = least_ms(self, lambda: torch.matmul(a, a, out=out), PRODUCTS)
         return Roof(
-            2.0 * PRODUCT_SIDE**3 / product_ms / 1e6,
+            product_gflops(self, dtype, PRODUCT_SIDE),
             _copy_gbs(self, target, source, 2),
             _copy_gbs(self, target, pinned, 1),
         )
@@ -198,6 +196,25 @@ def least_ms(device: Device, run: Callable[[], object], times: int) -> float:
         with watch.frame():
             run()
     return watch.device().min
+
+
+def product_gflops(device: Device, dtype: torch.dtype, side: int) -> float:
+    """Products of matrices [side, side] in torch; single precision by TF32, as ONNX Runtime has it on a GPU.
+
+    Of small random numbers: constant ones draw less power, so that a GPU clocks higher than it does at work.
+    """
+    random = torch.Generator(device.kind).manual_seed(0)
+    a, b = (
+        torch.randn((side, side), generator=random, device=device.kind, dtype=dtype) / 16.0 for _ in range(2)
+    )
+    out = torch.empty_like(a)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        product_ms = least_ms(device, lambda: torch.matmul(a, b, out=out), PRODUCTS)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    return 2.0 * side**3 / product_ms / 1e6
 
 
 def _copy_gbs(device: Device, target: torch.Tensor, source: torch.Tensor, passes: int) -> float:

@@ -247,7 +247,7 @@ def _ssim_about_face(seen_map: Floats, truth: FrameTruth) -> float:
     if min(width, height) < 16:
         return math.nan
     part = slice(y, y + height), slice(x, x + width)
-    return metrics.map_ssim(seen_map[part], truth.map[part])
+    return metrics.ssim(seen_map[part], truth.map[part])
 
 
 def _mean(values: list[float]) -> float:

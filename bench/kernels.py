@@ -33,7 +33,7 @@ def main(options: argparse.Namespace) -> int:
         raise BenchError(f"--rounds must be 1 or more, not {options.rounds}; give a larger number")
     device, cases = _on_gpu()
     taken = {case.name: times_of(case, device, options.rounds) for case in cases}
-    figures = figures_of(cases, taken, device.roof().copy_gbs)
+    figures = figures_of(cases, taken, device.roof(device.dtype).copy_gbs)
     verdicts = judge(KERNELS, figures)
     shown = parts(device.name, figures, [case.name for case in cases])
     shown.append((report.VERDICT_HEADER, report.verdict_rows(verdicts)))
@@ -51,23 +51,18 @@ def _on_gpu() -> tuple[Device, list[Case]]:
     """The GPU and what is to be timed on it."""
     try:
         import torch
+
+        from bench.device import Cuda
+        from bench.kernel_cases import SIZE, cases_of
     except ImportError as error:
         raise BenchError(f"bench kernels needs torch ({error}); run it in .venv-dev") from error
-    if not torch.cuda.is_available():
-        raise BenchError(
-            "bench kernels needs an NVIDIA GPU and torch for CUDA, but "
-            f"torch {torch.__version__} sees none; run it where there is one"
-        )
+    device = Cuda()
     try:
         from stream.kernels.cupy_ import run
     except ImportError as error:
         raise BenchError(
             f"bench kernels needs CuPy ({error}); install it with `pip install vretouch[gpu]`"
         ) from error
-    from bench.device import Cuda
-    from bench.kernel_cases import SIZE, cases_of
-
-    device = Cuda()
     return device, cases_of(
         SIZE, "cuda", device.dtype, lambda launch: run(launch, torch.cuda.current_stream().cuda_stream)
     )

@@ -33,7 +33,10 @@ _WARM_FRAMES = 20
 _STEPS_PER_ROUND = 6
 _SHORT_FRAMES = 30
 _FACES = 6
-_OF_A_DEVICE = ("resolution", "faces", "delta", "threads", "project")
+# Options that are of use without --device alone, and with it alone.
+_OF_THE_WHOLE = ("seconds", "repeats", "minutes", "model", "no_file", "no_delta")
+_OF_A_DEVICE = ("resolution", "faces", "delta", "threads", "no_rivals", "project")
+_DEFAULTS = {"seconds": 20.0, "repeats": 3, "minutes": 0.0}
 
 
 @dataclass
@@ -289,9 +292,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_whole(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--seconds", type=float, default=20.0, metavar="S", help="length of the file's clip (20)")
-    add("--repeats", type=int, default=3, metavar="N", help="runs of vretouch file (3)")
-    add("--minutes", type=float, default=0.0, metavar="M", help="also one long file, for memory")
+    add("--seconds", type=float, metavar="S", help="length of the file's clip (20)")
+    add("--repeats", type=int, metavar="N", help="runs of vretouch file (3)")
+    add("--minutes", type=float, metavar="M", help="also one long file, for memory")
     add(
         "--model", type=Path, action="append", metavar="ONNX", help="time this file; twice, for delta 6 and 1"
     )
@@ -325,6 +328,7 @@ def _listed(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
 
 def main(options: argparse.Namespace) -> int:
     """Run the bench as asked."""
+    _complete(options)
     least = min(options.frames, options.steps, options.repeats)
     if least < 1 or not math.isfinite(options.seconds) or options.seconds < 2.0:
         raise BenchError(
@@ -332,9 +336,6 @@ def main(options: argparse.Namespace) -> int:
         )
     if options.device is not None:
         return _on_device(options)
-    given = [name for name in _OF_A_DEVICE if getattr(options, name) is not None]
-    if given:
-        raise BenchError(f"--{given[0]} needs --device; name one, or leave it out")
     measured = measure(options)
     shown = parts(measured)
     print(report.plain_text(shown), file=report.text_stream(options.json))
@@ -345,6 +346,20 @@ def main(options: argparse.Namespace) -> int:
     if options.json:
         report.write_json(result(measured, vars(options)), options.json)
     return 0
+
+
+def _complete(options: argparse.Namespace) -> None:
+    """Refuse what would be ignored, and give what was left out its default."""
+    ignored, why = _OF_THE_WHOLE, "has no use with --device; leave one of them out"
+    if options.device is None:
+        ignored, why = _OF_A_DEVICE, "needs --device; name one, or leave it out"
+    for name in ignored:
+        # An option may be given as 0.
+        if getattr(options, name) is not None and getattr(options, name) is not False:
+            raise BenchError(f"--{name.replace('_', '-')} {why}")
+    for name, value in _DEFAULTS.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
 
 
 def _on_device(options: argparse.Namespace) -> int:

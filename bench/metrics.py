@@ -47,20 +47,14 @@ def soft_iou(seen: Floats, true: Floats, where: Mask) -> float:
     return float(np.minimum(a, b).sum(dtype=np.float64)) / union if union > 0.0 else 1.0
 
 
-def map_ssim(seen: Floats, true: Floats) -> float:
-    """Mean SSIM (Wang et al. 2004, Gaussian window) of two maps [H, W] in [0, 1]."""
+def ssim(image: Pixels | Floats, target: Pixels | Floats) -> float:
+    """Mean SSIM (Wang et al. 2004, Gaussian window) of two frames uint8 [H, W, 3], over RGB, or of two maps
+    float32 [H, W] in [0, 1]."""
     from skimage import metrics
 
-    options = {"data_range": 1.0, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    return float(metrics.structural_similarity(true, seen, **options))
-
-
-def frame_ssim(image: Pixels, target: Pixels) -> float:
-    """Mean SSIM (Wang et al. 2004, Gaussian window) over RGB of whole frames uint8 [H, W, 3]."""
-    from skimage import metrics
-
-    options = {"data_range": 255, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    return float(metrics.structural_similarity(target, image, channel_axis=2, **options))
+    kind = {"data_range": 1.0} if image.ndim == 2 else {"data_range": 255, "channel_axis": 2}
+    window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return float(metrics.structural_similarity(target, image, **kind, **window))
 
 
 def changed_share(image: Pixels, other: Pixels, where: Mask, levels: int) -> float:

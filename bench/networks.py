@@ -58,6 +58,14 @@ def engine_named(name: str, device: Device) -> str:
     return name
 
 
+def dtype_of(name: str, device: Device) -> torch.dtype:
+    """What the engine of this name computes in; ONNX files hold single precision, of which TensorRT makes
+    half floats."""
+    if name.startswith("torch-"):
+        return device.dtype
+    return torch.float16 if name == "onnx-tensorrt" else torch.float32
+
+
 def loader(
     name: str, network: VRetouchEr, threads: int, folder: Path, dtype: torch.dtype | None = None
 ) -> Callable[[], Engine]:

@@ -42,7 +42,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Target:
-    """A device that is not at hand, by its maker's figures."""
+    """A device that is not at hand, by its maker's figures. group: one of bench.device.CLASSES."""
 
     name: str
     group: str

@@ -109,7 +109,7 @@ def _whole_psnr(frame: Pixels, target: Pixels) -> float:
 
 
 def _ssim(clip: ScoredClip, t: int) -> float:
-    return metrics.frame_ssim(clip.out_u8[t], clip.target_u8[t])
+    return metrics.ssim(clip.out_u8[t], clip.target_u8[t])
 
 
 def _soft_iou(clip: ScoredClip, t: int) -> float:
@@ -119,7 +119,7 @@ def _soft_iou(clip: ScoredClip, t: int) -> float:
 
 def _map_ssim(clip: ScoredClip, t: int) -> float:
     assert clip.map is not None
-    return metrics.map_ssim(clip.map[t], clip.true_map[t])
+    return metrics.ssim(clip.map[t], clip.true_map[t])
 
 
 PER_FRAME: dict[str, Callable[[ScoredClip, int], float]] = {

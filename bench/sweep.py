@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from bench import chart, cuda, precision, report
@@ -21,7 +22,7 @@ from bench.footage import face_picture, moving_face
 from bench.frame_on_device import DevicePipeline
 from bench.latency import stepper
 from bench.metrics import Pixels
-from bench.networks import UNTRAINED, check_preset, engine_named, is_trained, loader, network_of
+from bench.networks import UNTRAINED, check_preset, dtype_of, engine_named, is_trained, loader, network_of
 from bench.operations import least_work, step_operations
 from bench.pipeline import (
     RESOLUTIONS,
@@ -35,7 +36,7 @@ from bench.pipeline import (
     stages_of,
     time_frames,
 )
-from bench.project import TARGETS, Target, project, roofline_ms
+from bench.project import TARGETS, Target, roofline_ms
 from bench.report import BenchError
 from bench.rivals import GridSample, MattingTensors
 from bench.swept import Swept, bars, parts, result
@@ -58,8 +59,8 @@ def measure(options: argparse.Namespace) -> Swept:
     device = device_of(options.device, threads)
     name = engine_named(options.engine, device)
     _say(f"what {device.name} reaches at most")
-    dtype = torch.float32 if name.startswith("onnx-") else device.dtype
-    swept = Swept(device, device.roof(), options.preset, name, dtype)
+    dtype = dtype_of(name, device)
+    swept = Swept(device, device.roof(dtype), options.preset, name, dtype)
     if not is_trained(options.preset):
         swept.notes.append(f"Preset {options.preset}: {UNTRAINED}.")
     network = network_of(options.preset)
@@ -75,7 +76,7 @@ def measure(options: argparse.Namespace) -> Swept:
             case = Case(resolution, faces)
             _say(str(case))
             _measure_frames(swept, engine, network, picture, case, options)
-    swept.roof = swept.roof.best(device.roof())
+    swept.roof = swept.roof.best(device.roof(dtype))
     _share_of_roofline(swept, network)
     if options.project:
         _project(swept, TARGETS[options.project])
@@ -107,8 +108,6 @@ def _complete(options: argparse.Namespace) -> None:
     if min(*options.faces, *options.delta, options.threads or 1) < 1:
         raise BenchError("--faces, --delta and --threads must be 1 or more; give larger ones")
     check_preset(options.preset)
-    if options.model:
-        raise BenchError("--model is timed without --device; leave one of them out")
 
 
 def _engines(
@@ -140,7 +139,8 @@ def _first_frame(swept: Swept, load: Callable[[], Engine]) -> Engine:
     swept.figures |= {
         "load_ms": (loaded_ns - began_ns) / 1e6,
         "first_frame_ms": (first_ns - began_ns) / 1e6,
-        "device_peak_mb": swept.device.peak_mb(),
+        # What another library takes, torch knows nothing of.
+        "device_peak_mb": swept.device.peak_mb() if isinstance(engine, TorchEngine) else None,
         "rss_mb": own_mb(),
     }
     return engine
@@ -241,7 +241,6 @@ def _measure_frames(
             pipelines.append(GridSample(network, swept.device, case.faces))
         if not options.no_rivals and case.faces == options.faces[0]:
             pipelines.append(MattingTensors(swept.device, size))
-        swept.own = own.name
         timed = time_frames(pipelines, swept.device, shots, options.frames)
     swept.located[str(case)] = located_ms(shots)
     for pipeline in pipelines:
@@ -266,21 +265,19 @@ def pipelines_of(swept: Swept, engine: Engine, retoucher: Retoucher) -> list[Pip
         except EngineError as error:
             swept.notes.append(f"Frames stay on the host: {error}.")
         else:
-            width = 2 if swept.dtype == torch.float16 else 4
+            width = np.dtype(engine.buffers(engine.new_state()).dtype).itemsize
             on_device = DevicePipeline(engine, board, swept.device, swept.work, width)
             return [on_device, HostPipeline(retoucher, swept.work, "host_path")]
     return [HostPipeline(retoucher, swept.work)]
 
 
 def _project(swept: Swept, target: Target) -> None:
-    """Every frame on the target, from the highest rates that were seen here."""
+    """Our frames on the target."""
     swept.target = target
-    for (pipeline, case), stages in swept.stages.items():
-        projected = [project(stage, swept.roof, target.roof) for stage in stages]
-        swept.projected[pipeline, case] = projected
-        whole = sum(stage.ms for stage in projected)
-        if pipeline == swept.own:
-            key = f"projected_{case.key}"
+    ours = next((pipeline for pipeline, _ in swept.stages), None)
+    for (pipeline, case), stages in swept.projected.items():
+        if pipeline == ours:
+            key, whole = f"projected_{case.key}", sum(stage.ms for stage in stages)
             swept.figures |= {f"{key}_ms": whole, f"{key}_fps": 1e3 / whole}
 
 

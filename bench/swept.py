@@ -13,17 +13,16 @@ from bench.chart import Bar
 from bench.clock import Spread
 from bench.device import Device
 from bench.pipeline import Case, Timed
-from bench.project import Projected, Roof, Stage, Target, Work
+from bench.project import Projected, Roof, Stage, Target, Work, project
 
 
 @dataclass
 class Swept:
     """What was measured so far.
 
-    work: operations of a step. own: the pipeline that is ours. frames: by pipeline and case, from a frame to
-    the retouched one; stages: their medians, with the work that is in them. located: finding the faces, by
-    case. steps: the network's step, by delta. figures: by name, for budgets. target, projected: another
-    device, and the stages there.
+    work: operations of a step. frames: by pipeline and case, ours first, from a frame to the retouched one;
+    stages: their medians, with the work that is in them. located: finding the faces, by case. steps: the
+    network's step, by delta. figures: by name, for budgets. target: another device.
     """
 
     device: Device
@@ -32,15 +31,21 @@ class Swept:
     engine: str
     dtype: torch.dtype
     work: list[Work] = field(default_factory=list)
-    own: str = ""
     frames: dict[tuple[str, Case], Timed] = field(default_factory=dict)
     stages: dict[tuple[str, Case], list[Stage]] = field(default_factory=dict)
     located: dict[str, Spread] = field(default_factory=dict)
     steps: dict[str, Spread] = field(default_factory=dict)
     figures: dict[str, float | None] = field(default_factory=dict)
     target: Target | None = None
-    projected: dict[tuple[str, Case], list[Projected]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def projected(self) -> dict[tuple[str, Case], list[Projected]]:
+        """The stages on the target, from the highest rates that were seen here; none without a target."""
+        if self.target is None:
+            return {}
+        there = self.target.roof
+        return {key: [project(s, self.roof, there) for s in stages] for key, stages in self.stages.items()}
 
     def said(self) -> str:
         """Preset, engine and device in a sentence."""
@@ -52,9 +57,10 @@ class Swept:
         )
 
     def verdicts(self) -> list[Verdict]:
-        """What a device of this class must meet with this preset, and what is projected from a GPU."""
+        """What a device of this class must meet with this preset, and what is projected from a GPU of
+        another class."""
         budgets = DEVICE.get((self.device.group, self.preset), ())
-        if self.target is not None and self.device.kind != "cpu":
+        if self.target is not None and self.device.group not in ("cpu", self.target.group):
             budgets += PROJECTED.get(self.preset, ())
         return judge(budgets, self.figures)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from typing import Any
 
@@ -14,7 +13,17 @@ from tests.conftest import require
 torch = require("torch")
 
 from bench import cuda  # noqa: E402
-from bench.device import Cpu, Cuda, Stopwatch, class_of, device_of, least_ms, own_mb  # noqa: E402
+from bench.device import (  # noqa: E402
+    PRODUCTS,
+    Cuda,
+    Stopwatch,
+    class_of,
+    device_of,
+    least_ms,
+    own_mb,
+    product_gflops,
+)
+from tests.bench.scripted import ScriptedDevice  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -36,27 +45,13 @@ def test_a_card_is_of_a_class_by_its_name(name: str, group: str) -> None:
     assert class_of(name) == group
 
 
-class FakeDevice(Cpu):
-    """A device whose clock is a script: a millisecond a tick, waiting counted."""
-
-    def __init__(self) -> None:
-        self.ticks = itertools.count(0, 1_000_000)
-        self.waited = 0
-
-    def tick(self) -> int:
-        return next(self.ticks)
-
-    def synchronize(self) -> None:
-        self.waited += 1
-
-
 def test_stages_are_timed_by_the_device_and_frames_by_the_host_too() -> None:
-    device = FakeDevice()
+    device = ScriptedDevice()
     watch = Stopwatch(device)
     for _ in range(2):
         with watch.frame():
             watch.mark("crop")
-            next(device.ticks)
+            device.work_ms(1)
             watch.mark("step")
     assert device.waited == 4  # before and after each frame, and nowhere else
     stages = watch.stages()
@@ -67,28 +62,51 @@ def test_stages_are_timed_by_the_device_and_frames_by_the_host_too() -> None:
 
 
 def test_the_shortest_run_counts_and_the_first_is_not_timed() -> None:
-    device = FakeDevice()
+    device = ScriptedDevice()
     spent = iter([9, 3, 2, 4])
     ran: list[int] = []
 
     def run() -> None:
         ran.append(next(spent))
-        for _ in range(ran[-1]):
-            device.tick()
+        device.work_ms(ran[-1])
 
     assert least_ms(device, run, 3) == 3.0  # two ticks within, and the frame's own
     assert len(ran) == 4
 
 
-def test_a_cpu_has_rates_and_memory() -> None:
+def test_a_cpu_has_rates_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.device.measured_gflops", lambda threads: 1e6 * threads)
     device = device_of("cpu", 1)
-    roof = device.roof()
-    assert roof.matrix_gflops > 0.1
+    roof = device.roof(device.dtype)
+    assert roof.matrix_gflops == 1e6
     assert 0.05 < roof.copy_gbs < 5000.0
     assert roof.link_gbs is None
     assert device.peak_mb() is None
     assert own_mb() > 50.0
     assert "1 thread" in device.name
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_products_are_of_random_numbers_in_the_dtype_that_is_asked(
+    dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    multiply = torch.matmul
+
+    def watched(a: Any, b: Any, out: Any) -> None:
+        seen.append((a, b, torch.get_float32_matmul_precision()))
+        multiply(a, b, out=out)
+
+    monkeypatch.setattr(torch, "matmul", watched)
+    # A millisecond for 2 * 50^3 operations.
+    assert product_gflops(ScriptedDevice(), dtype, 50) == pytest.approx(0.25)
+    assert len(seen) == PRODUCTS + 1
+    a, b, precision = seen[0]
+    assert a.dtype == b.dtype == dtype
+    assert 0.0 < float(a.float().std()) < 1.0
+    assert not torch.equal(a, b)
+    assert precision == "high"
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_a_gpu_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +125,20 @@ def test_launches_are_the_hosts_and_kernels_the_devices() -> None:
         ("Memcpy HtoD", "CUDA"),
     ]
     assert cuda.counted(events) == {"launches": 2.0, "kernels": 2.0}
-    assert cuda.counted([("cudaGraphLaunch", "CPU")])["launches"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cudaGraphLaunch",
+        "cudaLaunchKernelExC",
+        "cuLaunchKernelEx",
+        "cudaMemcpy2DAsync",
+        "cudaMemset2DAsync",
+    ],
+)
+def test_whatever_sets_something_going_is_a_launch(name: str) -> None:
+    assert cuda.counted([(name, "CPU")])["launches"] == 1.0
 
 
 def test_waits_are_counted_as_torch_warns_of_them() -> None:
@@ -135,7 +166,7 @@ def test_the_mode_is_taken_back_after_a_failure() -> None:
 
 
 def test_a_stage_that_comes_several_times_in_a_frame_is_added_up() -> None:
-    watch = Stopwatch(FakeDevice())
+    watch = Stopwatch(ScriptedDevice())
     with watch.frame():
         for stage in ("crop", "step", "crop", "step"):
             watch.mark(stage)

@@ -6,6 +6,8 @@ import json
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,27 @@ def test_too_few_or_no_numbers_of_viewers_are_refused(text: str) -> None:
 def test_what_cannot_run_is_said(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fanout", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "more"), [([], ["--strength", "0"]), (["--network"], [])])
+def test_the_network_is_asked_only_where_it_is_wanted(
+    words: list[str], more: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[object] = []
+
+    @contextmanager
+    def started(*asked: object) -> Iterator[tuple[str, int]]:
+        given.append(asked)
+        yield "http://127.0.0.1:1", 1
+
+    async def watched(*_: object) -> list[Step]:
+        return [step(count) for count in (0, 1, 2, 3, 4)]
+
+    monkeypatch.setattr(fanout, "started", started)
+    monkeypatch.setattr(fanout, "watched", watched)
+    monkeypatch.setattr(fanout, "encoded_face", lambda *_: [])
+    assert main(["fanout", "--codec", "vp8", "--viewers", "1,2,3,4", "--threads", "1", *words]) == 0
+    assert given == [("relay", "vp8", 1, ["--max-viewers", "4", "--idle", fanout.IDLE, *more])]
 
 
 def test_a_real_relay_is_measured(

@@ -18,6 +18,7 @@ from bench.device import Cpu  # noqa: E402
 from bench.frame_on_device import DevicePipeline  # noqa: E402
 from bench.project import Roof, Work  # noqa: E402
 from bench.swept import Swept  # noqa: E402
+from tests.bench.scripted import ScriptedDevice  # noqa: E402
 
 
 def shots_with(faces: int) -> list[pipeline.Shot]:
@@ -28,19 +29,28 @@ def shots_with(faces: int) -> list[pipeline.Shot]:
 
 def test_the_stages_are_told_apart_and_the_frame_is_the_hosts_to_a_level() -> None:
     shots = shots_with(2)
-    board, device = HostBoard(), Cpu(1)
+    board, device = HostBoard(), ScriptedDevice()
+    marks: list[str] = []
+    streams: list[int | None] = []
+
+    def mark(stage: str) -> None:
+        marks.append(stage)
+        streams.append(device.stream)
+
     on_device = DevicePipeline(FakeDeviceEngine(board), board, device, [Work(1e9, 1e6)], 2)
     with Retoucher(engine=FakeDeviceEngine(), finder=FakeFinder()) as retoucher:
         on_host = pipeline.HostPipeline(retoucher, [Work(1e9, 1e6)], "host_path")
         for shot in shots[:3]:
-            marks: list[str] = []
-            got = on_device.frame(shot, marks.append)
+            marks.clear()
+            got = on_device.frame(shot, mark)
             wanted = on_host.frame(shot, lambda _: None)
             assert np.abs(got.astype(int) - wanted).max() <= 1
     assert (got != shots[2].frame_u8).any()
     assert list(dict.fromkeys(marks)) == list(on_device.places)
     assert marks[:5] == ["upload", "crop", "step", "crop", "step"]
     assert marks[-1] == "download"
+    assert set(streams) == {board.stream}
+    assert device.stream is None
     assert board.log.count("step") == 6
     timed = pipeline.time_frames([on_device], device, shots, 4)[on_device.name]
     assert list(timed.stages) == list(on_device.places)
@@ -86,6 +96,24 @@ def test_an_engine_of_a_gpu_is_stepped_between_its_buffers() -> None:
     step()
     step()
     assert board.log == ["step", "step"]
+
+
+def test_the_residual_is_as_wide_as_the_engine_gives_it() -> None:
+    engine = FakeDeviceEngine(HostBoard())  # half floats, whatever is computed in
+    swept = Swept(FakeGpu(), Roof(1.0, 1.0), "live", "torch-cuda", torch.float32)
+    with Retoucher(engine=engine, finder=FakeFinder()) as retoucher:
+        ours = sweep.pipelines_of(swept, engine, retoucher)
+    shot = shots_with(1)[0]
+    assert ours[0].works(shot)["paste"] == pipeline.paste_work(shot, 2)
+
+
+def test_engines_compute_in_dtypes_of_their_own() -> None:
+    gpu = FakeGpu()
+    gpu.dtype = torch.float16
+    assert networks.dtype_of("torch-cuda", gpu) == torch.float16
+    assert networks.dtype_of("onnx-cuda", gpu) == torch.float32
+    assert networks.dtype_of("onnx-tensorrt", gpu) == torch.float16
+    assert networks.dtype_of("torch-cpu", Cpu(1)) == networks.dtype_of("onnx-cpu", Cpu(1)) == torch.float32
 
 
 def test_a_gpu_has_engines_of_its_own() -> None:

@@ -14,8 +14,8 @@ from bench.report import BenchError
 from tests.conftest import require
 
 torch = require("torch")
-from bench.device import Cpu  # noqa: E402
 from bench.kernel_cases import Case, cases_of  # noqa: E402
+from tests.bench.scripted import ScriptedDevice  # noqa: E402
 from tests.stream.kernels.on_cpu import run_on_cpu  # noqa: E402
 
 
@@ -70,16 +70,22 @@ def test_figures_are_rates_and_shares() -> None:
 
 
 def test_times_are_of_one_call() -> None:
-    calls: list[str] = []
-    case = Case("crop", 1, 4, lambda: calls.append("kernel"), lambda: calls.append("torch"))
-    taken = kernels.times_of(case, Cpu(1), 3)
+    device, calls = ScriptedDevice(), list[str]()
+
+    def way(name: str, spent: int) -> None:
+        calls.append(name)
+        device.work_ms(spent)
+
+    case = Case("crop", 1, 4, lambda: way("kernel", 7), lambda: way("torch", 11))
+    taken = kernels.times_of(case, device, 3)
     assert calls == ["kernel", "torch"] * 3
-    assert taken["kernel"].count == taken["torch"].count == 3
+    # A tick more than what was spent, on four pictures.
+    assert taken == {"kernel": spread([2.0] * 3), "torch": spread([3.0] * 3)}
 
 
 def test_no_gpu_and_no_rounds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(BenchError, match="bench kernels needs an NVIDIA GPU and torch for CUDA"):
+    with pytest.raises(BenchError, match="sees no NVIDIA GPU; install torch for CUDA"):
         kernels.main(argparse.Namespace(rounds=1, markdown=None, json=None))
     with pytest.raises(BenchError, match="--rounds must be 1 or more"):
         kernels.main(argparse.Namespace(rounds=0, markdown=None, json=None))

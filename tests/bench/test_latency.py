@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import sys
@@ -205,7 +204,8 @@ def test_a_whole_run_with_a_fake_engine(
     assert main(["latency", *asked, "--json", "-"]) == 0
     said = capsys.readouterr()
     read = json.loads(said.out)
-    figures = read["figures"]
+    figures, settings = read["figures"], read["settings"]
+    assert (settings["seconds"], settings["repeats"], settings["minutes"]) == (20.0, 3, 0.0)
     assert figures["gflops_2"] == pytest.approx(3000.0 / figures["step_p50_ms"])
     assert figures["share_of_ceiling_2"] == pytest.approx(figures["gflops_2"] / 200.0)
     assert "network step alone" in said.err
@@ -214,10 +214,3 @@ def test_a_whole_run_with_a_fake_engine(
 
 def with_a_face(preset: str, engine: FakeEngine) -> Retoucher:
     return Retoucher(preset, engine, finder=FakeFinder(face_at(640, 360)))
-
-
-def test_the_long_run_is_asked_for() -> None:
-    parser = argparse.ArgumentParser()
-    latency.add_arguments(parser)
-    assert parser.parse_args([]).minutes == 0.0
-    assert parser.parse_args(["--minutes", "10"]).minutes == 10.0

@@ -49,13 +49,21 @@ def test_soft_iou_by_hand() -> None:
     assert metrics.soft_iou(0 * seen, 0 * true, where) == 1.0
 
 
-def test_map_ssim_is_one_for_equal_maps_and_falls_with_difference() -> None:
+def test_ssim_is_one_for_equal_maps_and_falls_with_difference() -> None:
     require("skimage")
     true = np.random.default_rng(0).random((32, 32)).astype(np.float32)
-    assert metrics.map_ssim(true, true) == pytest.approx(1.0)
-    near = metrics.map_ssim(np.clip(true + 0.05, 0, 1), true)
-    far = metrics.map_ssim(1.0 - true, true)
+    assert metrics.ssim(true, true) == pytest.approx(1.0)
+    near = metrics.ssim(np.clip(true + 0.05, 0, 1), true)
+    far = metrics.ssim(1.0 - true, true)
     assert far < 0.0 < near < 1.0
+
+
+def test_ssim_of_a_grey_frame_is_that_of_the_map() -> None:
+    require("skimage")
+    image, target = np.random.default_rng(0).integers(0, 256, (2, 32, 32), np.uint8)
+    maps = [(picture / 255.0).astype(np.float32) for picture in (image, target)]
+    frames = [np.stack([picture] * 3, axis=2) for picture in (image, target)]
+    assert metrics.ssim(*frames) == pytest.approx(metrics.ssim(*maps), abs=1e-5)
 
 
 def test_changed_bytes_counts_bytes_not_pixels() -> None:

@@ -100,21 +100,41 @@ def test_a_whole_run_is_in_json_markdown_and_a_chart(
         (["--faces", "0"], "give larger ones"),
         (["--delta", "0,6"], "give larger ones"),
         (["--preset", "huge"], "choose one of live, studio"),
-        (["--model", "x.onnx"], "--model is timed without --device"),
         (["--engine", "torch-cuda"], "choose one of onnx-cpu, torch-cpu"),
     ],
 )
 def test_what_cannot_be_timed_is_a_sentence(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Cpu, "roof", lambda _: Roof(1.0, 1.0))
+    monkeypatch.setattr(Cpu, "roof", lambda *_: Roof(1.0, 1.0))
     assert main(["latency", "--device", "cpu", *arguments]) == 2
     assert said in capsys.readouterr().err
 
 
-def test_what_is_of_a_device_needs_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["latency", "--faces", "2"]) == 2
-    assert "--faces needs --device" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--faces", "2"], "--faces needs --device; name one, or leave it out"),
+        (["--no-rivals"], "--no-rivals needs --device"),
+        (["--device", "cpu", "--model", "x.onnx"], "--model has no use with --device; leave one of them out"),
+        (["--device", "cpu", "--seconds", "20"], "--seconds has no use with --device"),
+        (["--device", "cpu", "--minutes", "0"], "--minutes has no use with --device"),
+        (["--device", "cpu", "--no-delta"], "--no-delta has no use with --device"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["latency", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_every_option_of_one_way_alone_is_refused_with_the_other() -> None:
+    parser = argparse.ArgumentParser()
+    latency.add_arguments(parser)
+    whole, device = parser._action_groups[-2:]
+    assert tuple(action.dest for action in whole._group_actions) == latency._OF_THE_WHOLE
+    assert ("device", *latency._OF_A_DEVICE) == tuple(action.dest for action in device._group_actions)
 
 
 def test_lists_are_refused_where_they_are_none(capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,7 +198,8 @@ def test_precision_is_the_largest_byte_and_the_gain_that_is_lost() -> None:
     faces = [np.full((FACE_PX, FACE_PX, 3), 100, np.uint8)] * 2
     exact = precision.compare(FakeEngine(10.0), FakeEngine(10.0), faces, faces)
     assert exact == precision.Precision(0.0, 0.0)
-    off = precision.compare(FakeEngine(13.0), FakeEngine(10.0), faces, None)
+    white = np.full_like(faces[0], 255)  # nothing can be added
+    off = precision.compare(FakeEngine(13.0), FakeEngine(10.0), [*faces, white], None)
     assert off == precision.Precision(3.0, None)
 
 
@@ -246,6 +267,8 @@ def test_targets_go_by_class_and_preset_and_projections_only_from_a_gpu() -> Non
     assert "projected_1080p_1_fps" not in met
     swept.target = sweep.TARGETS["rtx3090"]
     assert {v.budget.figure: v.met for v in swept.verdicts()}["projected_1080p_1_fps"] is True
+    swept.device.group = "consumer"  # its own frames are held against the same target
+    assert {v.budget.figure for v in swept.verdicts()} == {b.figure for b in DEVICE["consumer", "studio"]}
     swept.device = Cpu(1)
     assert swept.verdicts() == []
     assert parts(swept)[-1] == "There are no targets for preset studio on a device of class cpu."
