@@ -23,12 +23,17 @@ def world() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def launched() -> int:
+    """Number of processes that torchrun has started, 1 without it; whether or not they have met."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def join(device: str) -> str:
     """Meet the other processes that torchrun has started, if it has; this process's device.
 
     On GPUs, one for each process of a machine, by NCCL; on the CPU by gloo.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+    if launched() == 1 or dist.is_initialized():
         return device
     if device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"

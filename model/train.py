@@ -31,9 +31,10 @@ from model.losses import LossWeights, Terms, Truth, frame_terms
 from model.optimiser import Optimiser
 from model.state import State
 from model.systems import LIVE, chosen_system, trainer_of
+from model.training import warm_average
 from model.validate import validate
 from model.vretoucher import Step, Trace, VRetouchEr
-from model.weights import WeightsError, load_weights, save_atomic, save_weights
+from model.weights import WeightsError, load_weights, loading, save_atomic, save_weights
 
 TraceFunction = Callable[[Tensor, State], tuple[Step, Trace]]
 TermsFunction = Callable[[Step, Trace, Truth, Tensor | None, LossWeights], tuple[Terms, Tensor]]
@@ -191,16 +192,12 @@ class Training:
             WeightsError: it is damaged, or of another network.
         """
         path = self.options.out / "checkpoint.pt"
-        try:
+        remedy = "give another folder, or train on from its weights with --start-from"
+        with loading(path, "checkpoint of this network", remedy):
             saved = torch.load(path, map_location=self.options.device, weights_only=True)
             for name, part in self.parts().items():
                 part.load_state_dict(saved[name])
             self.progress = Progress(**saved["progress"])
-        except Exception as error:
-            raise WeightsError(
-                f"{path} is no checkpoint of this network ({type(error).__name__}); give another folder, "
-                "or train on from its weights with --start-from"
-            ) from error
 
     def start_from(self, path: Path) -> None:
         """Take the weights at `path` as a beginning.
@@ -247,11 +244,8 @@ class Training:
         if torch.isfinite(norm):
             self.optimiser.step()
         self.progress.step += 1
-        average_into(
-            self.averaged,
-            self.network,
-            min(self.options.average, self.progress.step / (self.progress.step + 10)),
-        )
+        decay = warm_average(self.options.average, self.progress.step)
+        average_into(self.averaged, self.network, decay)
         return {"loss": float(loss.detach()), "norm": float(norm), **terms}
 
     def report(self, terms: dict[str, float], clips: list[Clip]) -> None:

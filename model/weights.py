@@ -1,5 +1,7 @@
 """Weights on disk: the config and the tensors in one file, written whole or not at all."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,37 @@ def save_atomic(content: dict[str, Any], path: Path) -> None:
     temporary.replace(path)
 
 
+@contextmanager
+def loading(path: Path, what: str, remedy: str, told: type[Exception] = WeightsError) -> Iterator[None]:
+    """The loading of a file: whatever is wrong with it is said in one sentence.
+
+    Args:
+        path: of the file.
+        what: it should hold, such as "weights of this network".
+        remedy: what else can be done, such as "train them with ...".
+        told: what is raised within and says all itself.
+
+    Raises:
+        WeightsError: there is no such file, or what is done within fails.
+    """
+    if not path.is_file():
+        raise WeightsError(f"There are no weights at {path}; {remedy}.")
+    try:
+        yield
+    except told:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}".partition("\n")[0].removesuffix(":")
+        raise WeightsError(f"{path} holds no {what} ({said}); restore it, or {remedy}.") from error
+
+
+def system_of(saved: Any) -> str:
+    """Which system a file's content is of, in a word for a person."""
+    if not isinstance(saved, dict) or not saved.keys() & {"system", "config", "network"}:
+        return "no system"
+    return str(saved.get("system", "live"))  # the causal network's files name none
+
+
 def config_of(saved: dict[str, Any]) -> Config:
     """The config saved beside weights."""
     return Config(**{**saved, "channels": tuple(saved["channels"])})
@@ -38,17 +71,10 @@ def load_weights(path: Path) -> VRetouchEr:
     Raises:
         WeightsError: the file is missing, unreadable or does not fit.
     """
-    if not path.is_file():
-        raise WeightsError(f"There are no weights at {path}; train them with `python -m model.train`.")
-    try:
+    with loading(path, "weights of this network", "train them with `python -m model.train`"):
         saved = torch.load(path, map_location="cpu", weights_only=True)
         network = VRetouchEr(config_of(saved["config"]))
         network.load_state_dict(saved["weights"])
-    except Exception as error:
-        said = str(error).partition("\n")[0]
-        raise WeightsError(
-            f"{path} holds no weights of this network ({said}); restore it or train anew."
-        ) from error
     return network.eval()
 
 

@@ -17,11 +17,11 @@ from bench.scores import seers
 from model.data.sequences import PairClips, SequenceConfig
 from model.earlier.systems import SYSTEMS as EARLIER
 from model.earlier.systems import FrameByFrame
-from model.earlier.weights import load_earlier, system_of
+from model.earlier.weights import load_earlier
 from model.paper.weights import SYSTEM as PAPER
 from model.paper.weights import load_paper
 from model.validate import Causal
-from model.weights import WeightsError, load_weights
+from model.weights import load_weights, loading, system_of
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,8 @@ def load_any(path: Path) -> Causal:
     Raises:
         WeightsError: there is none.
     """
-    if not path.is_file():
-        raise WeightsError(f"There are no weights at {path}; train them with `python -m model.train`.")
-    try:
+    with loading(path, "weights", "train them with `python -m model.train`"):
         system = system_of(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:
-        raise WeightsError(f"{path} cannot be read as weights ({type(error).__name__}).") from error
     if system in EARLIER:
         return FrameByFrame(load_earlier(system, path))
     return load_paper(path) if system == PAPER else load_weights(path)

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.distributed import average_gradients
-from model.paper.training import LossNotFiniteError, weights_of
+from model.training import LossNotFiniteError, weights_of
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class PairTraining(ABC):
 
 
 def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step on `loss`, its mean over the processes, of the weights that `optimiser` owns and of no others.
+    """One step on `loss` of the weights that `optimiser` owns and of no others.
 
     Raises:
         LossNotFiniteError: before any weight is changed.
@@ -113,7 +112,6 @@ def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     optimiser.zero_grad(set_to_none=True)
     owned = weights_of(optimiser)
     torch.autograd.backward(loss, inputs=owned)
-    average_gradients(owned)
     norm = float(nn.utils.get_total_norm([weight.grad for weight in owned if weight.grad is not None]))
     if not math.isfinite(norm):
         raise LossNotFiniteError(f"norm of the gradients {norm}")

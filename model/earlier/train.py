@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -15,22 +15,26 @@ from model.curves import draw_curves
 from model.data.clips import Clip
 from model.data.pairs import PairsError
 from model.data.portraits import FacesError
+from model.distributed import launched
 from model.earlier import Pairs, PairTraining
 from model.earlier.options import Options, parser
 from model.earlier.pairs import batches, held_out, to_device
 from model.earlier.systems import Earlier, FrameByFrame, config_of, perceptual_of, training_of
-from model.earlier.weights import save_earlier, system_of
-from model.paper.train import out_of_memory
-from model.paper.training import LossNotFiniteError
+from model.earlier.weights import save_earlier
 from model.perceptual import Perceptual
 from model.train import Progress, average_into, mean_terms
 from model.train import to_device as clip_to_device
+from model.training import (
+    LossNotFiniteError,
+    TrainingError,
+    found_checkpoint,
+    memory_said,
+    not_finite,
+    resuming,
+    warm_average,
+)
 from model.validate import validate
 from model.weights import WeightsError, save_atomic
-
-
-class TrainingError(ValueError):
-    """The training cannot start or go on; one sentence for a person."""
 
 
 @dataclass
@@ -50,6 +54,11 @@ class Run:
     averaged: Earlier
     tests: list[Clip]
     progress: Progress = field(default_factory=Progress)
+
+    @property
+    def path(self) -> Path:
+        """Of the checkpoint."""
+        return self.options.out / "checkpoint.pt"
 
     @property
     def done(self) -> bool:
@@ -81,17 +90,13 @@ class Run:
         try:
             terms = self.training.step(pairs)
         except LossNotFiniteError as error:
-            raise self._not_finite(str(error)) from error
+            saved = int(self.progress.history[-1]["step"]) if self.progress.history else None
+            step, remedy = self.progress.step + 1, "with a lower --rate"
+            raise TrainingError(not_finite(step, error, saved, self.path, remedy)) from error
         self.progress.step += 1
-        step = self.progress.step
-        average_into(self.averaged, self.training.network, min(self.options.average, step / (step + 10)))
+        decay = warm_average(self.options.average, self.progress.step)
+        average_into(self.averaged, self.training.network, decay)
         return terms
-
-    def _not_finite(self, what: str) -> TrainingError:
-        step, good = self.progress.step, [int(entry["step"]) for entry in self.progress.history]
-        path = self.options.out / "checkpoint.pt"
-        kept = f"{path} is of step {good[-1]}, go on from it" if good else "nothing was saved yet, begin anew"
-        return TrainingError(f"Step {step + 1} is not finite ({what}); {kept} with a lower --rate.")
 
     def report(self, terms: dict[str, float]) -> None:
         """Judge, print a line, and write everything."""
@@ -110,13 +115,12 @@ class Run:
         o = self.options
         content = {
             "system": o.system,
-            "config": asdict(self.averaged.config),
             "settings": o.settings(),
             "training": self.training.state_dict(),
             "averaged": self.averaged.state_dict(),
             "progress": asdict(self.progress),
         }
-        save_atomic(content, o.out / "checkpoint.pt")
+        save_atomic(content, self.path)
         save_earlier(o.system, self.averaged, o.out / "weights.pt", perceptual=o.perceptual)
 
     def resume(self) -> None:
@@ -126,33 +130,10 @@ class Run:
             TrainingError: it is of another system or of other settings.
             WeightsError: it is damaged.
         """
-        path = self.options.out / "checkpoint.pt"
-        try:
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise WeightsError(
-                f"{path} cannot be read ({type(error).__name__}); restore it, or begin in another folder."
-            ) from error
-        if system_of(saved) != self.options.system:
-            raise TrainingError(
-                f"{path} is of {system_of(saved)}, not of {self.options.system}; give another folder for OUT."
-            )
-        self._check_same(saved.get("settings", {}))
-        self.training.load_state_dict(saved["training"])
-        self.averaged.load_state_dict(saved["averaged"])
-        self.progress = Progress(**saved["progress"])
-
-    def _check_same(self, then: dict[str, Any]) -> None:
-        changed = [
-            f"{name} was {then.get(name)}, not {value}"
-            for name, value in self.options.settings().items()
-            if then.get(name) != value
-        ]
-        if changed:
-            raise TrainingError(
-                f"{self.options.out / 'checkpoint.pt'} is of a training with other settings "
-                f"({'; '.join(changed)}); resume with those, or give another folder for OUT."
-            )
+        with resuming(self.path, self.options.system, self.options.settings()) as saved:
+            self.training.load_state_dict(saved["training"])
+            self.averaged.load_state_dict(saved["averaged"])
+            self.progress = Progress(**saved["progress"])
 
 
 def prepare(options: Options, resume: bool, tests: list[Clip] | None = None) -> Run:
@@ -161,11 +142,12 @@ def prepare(options: Options, resume: bool, tests: list[Clip] | None = None) -> 
     Raises:
         TrainingError, PairsError, FacesError, WeightsError: it cannot start.
     """
-    found = (options.out / "checkpoint.pt").is_file()
-    if found and not resume:
+    if launched() > 1:
         raise TrainingError(
-            f"{options.out} holds a training already; go on with --resume, or give another folder."
+            f"{options.system} is trained by one process, not by the {launched()} of torchrun; start it with "
+            f"`python -m model.train --system {options.system}`."
         )
+    found = found_checkpoint(options.out, resume)
     config = config_of(options.system, options.preset)
     tests = [clip_to_device(c, options.device) for c in (held_out(options) if tests is None else tests)]
     training = training_of(config, _perceptual(options), options.seed, options.device)
@@ -224,14 +206,8 @@ def train(options: Options, resume: bool = False) -> None:
         TrainingError: the loss is not finite, or memory is out.
         PairsError, FacesError, WeightsError: the data or the weights cannot be used.
     """
-    try:
+    remedy = "lower --batch, --frames or --size"
+    with memory_said(options.batch, options.frames, options.size, remedy):
         run = prepare(options, resume)
         options.out.mkdir(parents=True, exist_ok=True)
         run.train()
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-        raise TrainingError(
-            f"The memory does not suffice for {options.batch} clips of {options.frames} frames of "
-            f"{options.size} pixels; lower --batch, --frames or --size."
-        ) from error

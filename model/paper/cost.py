@@ -19,8 +19,9 @@ from model.arguments import above_zero, positive
 from model.data.clips import Clip
 from model.paper.config import PRESETS, preset
 from model.paper.losses import PERCEPTUAL_LAYERS
-from model.paper.training import PaperTraining, weights_of
+from model.paper.training import PaperTraining
 from model.perceptual import Perceptual, Vgg19
+from model.training import weights_of
 
 SECONDS_AN_HOUR = 3600
 

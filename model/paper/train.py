@@ -6,9 +6,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from model.curves import draw_curves
 from model.data.ahead import made_ahead
@@ -21,17 +18,21 @@ from model.paper.judge import judge
 from model.paper.losses import PERCEPTUAL_LAYERS
 from model.paper.options import NONE, Options, parse
 from model.paper.teacher import Teacher, open_teacher, taught_flow
-from model.paper.training import LossNotFiniteError, PaperTraining
+from model.paper.training import PaperTraining
 from model.paper.weights import SYSTEM, save_paper
 from model.perceptual import Perceptual
 from model.train import mean_terms, to_device
+from model.training import (
+    LossNotFiniteError,
+    TrainingError,
+    found_checkpoint,
+    memory_said,
+    not_finite,
+    resuming,
+)
 from model.weights import WeightsError, save_atomic
 
 JUDGED_SEED = 12345
-
-
-class TrainingError(ValueError):
-    """The training cannot start or go on; one sentence for a person."""
 
 
 @dataclass
@@ -44,7 +45,8 @@ class Run:
         clips, tests: what is learnt from and judged by.
         teacher: of the flow where it is not known.
         minutes: spent so far, over all resumed runs.
-        history: the reports.
+        history: the reports, of the first process alone.
+        saved: step of the checkpoint, in every process; None before there is one.
     """
 
     options: Options
@@ -54,6 +56,7 @@ class Run:
     teacher: Teacher | None
     minutes: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+    saved: int | None = None
 
     @property
     def path(self) -> Path:
@@ -86,17 +89,34 @@ class Run:
         last = time.monotonic()
         while training.steps < o.iterations:
             clips = [self.taught(next(made)) for _ in range(o.accumulate)]
-            recent.append(training.step(clips, flow_known))
+            recent.append(self.update(clips, flow_known))
             now = time.monotonic()
             self.minutes, last = self.minutes + (now - last) / 60, now
             if training.steps % o.every == 0 or training.steps == o.iterations:
                 self.report(mean_terms(recent))
                 recent, last = [], time.monotonic()
 
+    def update(self, clips: list[Clip], flow_known: bool) -> dict[str, float]:
+        """One step; the loss and its terms.
+
+        Raises:
+            TrainingError: it is not finite; the weights are as they were.
+        """
+        try:
+            return self.training.step(clips, flow_known)
+        except LossNotFiniteError as error:
+            remedy = "with a lower --rate, or without --bf16"
+            raise TrainingError(
+                not_finite(self.training.steps + 1, error, self.saved, self.path, remedy)
+            ) from error
+
     def report(self, terms: dict[str, float]) -> None:
         """Judge, print a line and write everything, in the first process."""
-        if rank() != 0:
-            return
+        if rank() == 0:
+            self._write_report(terms)
+        self.saved = self.training.steps
+
+    def _write_report(self, terms: dict[str, float]) -> None:
         training, out = self.training, self.options.out
         figures = judge(training.averaged, self.tests, self.options.references)
         self.history.append({"step": training.steps, "minutes": self.minutes, **terms, **figures})
@@ -110,7 +130,6 @@ class Run:
         """Checkpoint and averaged weights."""
         content = {
             "system": SYSTEM,
-            "config": self.training.network.config.to_dict(),
             "settings": self.options.settings(),
             "training": self.training.state_dict(),
             "minutes": self.minutes,
@@ -126,28 +145,10 @@ class Run:
             TrainingError: it is of another network or of other settings.
             WeightsError: it is damaged.
         """
-        try:
-            saved = torch.load(self.path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise WeightsError(
-                f"{self.path} cannot be read ({type(error).__name__}); restore it, or begin in another "
-                "folder."
-            ) from error
-        if saved.get("system") != SYSTEM:
-            raise TrainingError(f"{self.path} is of another network; give another folder for OUT.")
-        self._check_same(saved["settings"])
-        self.training.load_state_dict(saved["training"])
-        self.minutes, self.history = saved["minutes"], saved["history"]
-
-    def _check_same(self, then: dict[str, Any]) -> None:
-        now = self.options.settings()
-        changed = [f"{name} was {then.get(name)}, not {value}" for name, value in now.items()
-                   if then.get(name) != value]  # fmt: skip
-        if changed:
-            raise TrainingError(
-                f"{self.path} is of a training with other settings ({'; '.join(changed)}); resume with "
-                "those, or give another folder for OUT."
-            )
+        with resuming(self.path, SYSTEM, self.options.settings()) as saved:
+            self.training.load_state_dict(saved["training"])
+            self.minutes, self.history = saved["minutes"], saved["history"]
+            self.saved = self.training.steps
 
 
 def prepare(options: Options, resume: bool) -> Run:
@@ -161,11 +162,7 @@ def prepare(options: Options, resume: bool) -> Run:
         raise TrainingError(
             f"A size of {options.size} is no multiple of {config.multiple}; preset {config.preset} needs one."
         )
-    found = (options.out / "checkpoint.pt").is_file()
-    if found and not resume:
-        raise TrainingError(
-            f"{options.out} holds a training already; go on with --resume, or give another folder."
-        )
+    found = found_checkpoint(options.out, resume)
     device = join(options.device)
     clips = PairClips(
         options.data,
@@ -235,32 +232,8 @@ def train(options: Options, resume: bool = False) -> None:
         TrainingError: the loss is not finite, or memory is out.
         PairsError, WeightsError: the data or the weights cannot be used.
     """
-    run: Run | None = None
-    try:
+    remedy = "lower --batch (and raise --accumulate), --size or --frames, or add --bf16"
+    with memory_said(options.batch, options.frames, options.size, remedy):
         run = prepare(options, resume)
         options.out.mkdir(parents=True, exist_ok=True)
         run.train()
-    except LossNotFiniteError as error:
-        raise TrainingError(not_finite(run, error)) from error
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-        raise TrainingError(
-            f"The memory does not suffice for {options.batch} clips of {options.frames} frames of "
-            f"{options.size} pixels; lower --batch (and raise --accumulate), --size or --frames, or add "
-            "--bf16."
-        ) from error
-
-
-def not_finite(run: Run | None, error: LossNotFiniteError) -> str:
-    """What to say of a training that went astray."""
-    assert run is not None
-    step, good = run.training.steps + 1, [int(entry["step"]) for entry in run.history]
-    kept = f"{run.path} is of step {good[-1]}, go on from it" if good else "nothing was saved yet, begin anew"
-    return f"Step {step} is not finite ({error}); {kept} with a lower --rate, or without --bf16."
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, the machine's or a GPU's, is out."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in said

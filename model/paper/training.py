@@ -25,12 +25,9 @@ from model.paper.losses import (
 )
 from model.paper.network import PaperVRetouchEr
 from model.train import average_into
+from model.training import LossNotFiniteError, warm_average, weights_of
 
 RATE = 2e-4
-
-
-class LossNotFiniteError(ArithmeticError):
-    """A loss or a gradient is infinite or no number; the weights have not been changed by it."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +160,7 @@ class PaperTraining:
         for optimiser in turns:  # lines 11, 12, 13
             optimiser.step()
         self.steps += 1
-        average_into(self.averaged, self.network, min(self.average, self.steps / (self.steps + 10)))
+        average_into(self.averaged, self.network, warm_average(self.average, self.steps))
         names = ("flow", "map", "pixel", "perceptual", "fooling", "judging", "loss")
         return dict(zip(names, averages.tolist(), strict=True))
 
@@ -198,8 +195,3 @@ class PaperTraining:
 def adam(parts: Sequence[nn.Module], rate: float) -> torch.optim.Adam:
     """Adam on the weights of the parts."""
     return torch.optim.Adam([weight for part in parts for weight in part.parameters()], lr=rate)
-
-
-def weights_of(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
-    """The weights that an optimiser changes."""
-    return [weight for group in optimiser.param_groups for weight in group["params"]]

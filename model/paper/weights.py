@@ -6,7 +6,7 @@ import torch
 
 from model.paper.config import config_of
 from model.paper.network import PaperVRetouchEr
-from model.weights import WeightsError, save_atomic
+from model.weights import loading, save_atomic
 
 SYSTEM = "paper"
 
@@ -22,17 +22,9 @@ def load_paper(path: Path) -> PaperVRetouchEr:
     Raises:
         WeightsError: the file is missing, unreadable or of another network.
     """
-    if not path.is_file():
-        raise WeightsError(
-            f"There are no weights at {path}; train them with `python -m model.train --preset paper`."
-        )
-    try:
+    remedy = "train them with `python -m model.train --preset paper`"
+    with loading(path, "weights of the published network", remedy):
         saved = torch.load(path, map_location="cpu", weights_only=True)
         network = PaperVRetouchEr(config_of(saved["config"]))
         network.load_state_dict(saved["weights"])
-    except Exception as error:
-        said = str(error).partition("\n")[0]
-        raise WeightsError(
-            f"{path} holds no weights of the published network ({said}); restore it or train anew."
-        ) from error
     return network.eval()

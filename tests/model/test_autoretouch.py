@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 
@@ -142,6 +143,54 @@ def test_a_step_is_that_of_the_weighted_terms(monkeypatch: pytest.MonkeyPatch) -
     for ours, wanted in zip(made.network.parameters(), before.parameters(), strict=True):
         torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=2e-6)
     assert int(made.of_out.count) == int(made.of_target.count) == 2
+
+
+def of_colours(red: float, green: float) -> torch.nn.Sequential:
+    """A critic that predicts red * (mean of red) + green * (mean of green)."""
+    judge = torch.nn.Linear(3, 1, bias=False)
+    with torch.no_grad():
+        judge.weight.copy_(torch.tensor([[red, green, 0.0]]))
+    return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), judge, torch.nn.Flatten(0))
+
+
+def against(critic: torch.nn.Module) -> tuple[AutoRetouchTraining, torch.Tensor, torch.Tensor]:
+    """A training with that critic and a past of 1 of the targets and of 5 of its own, a red target and a
+    green picture of its own."""
+    made = AutoRetouchTraining(TINY, None)
+    made.critic = critic
+    made.critic_optimiser = torch.optim.SGD(critic.parameters(), lr=1.0)
+    made.of_target.push(torch.tensor([1.0]))
+    made.of_out.push(torch.tensor([5.0]))
+    red, green = torch.zeros(2, 1, 3, 4, 4)
+    red[:, 0], green[:, 1] = 1.0, 1.0
+    return made, red, green
+
+
+def test_the_critics_step_is_towards_targets_and_away_from_the_networks_own() -> None:
+    made, target, out = against(of_colours(3.0, 1.0))
+    # Means with the past: of targets (1 + 3) / 2, of its own (5 + 1) / 2.
+    loss = math.log(1 + math.exp(3.0 - 3.0)) + math.log(1 + math.exp(1.0 - 2.0))
+    assert made._teach_critic(target, out).item() == pytest.approx(loss, rel=1e-6)
+    # Derivatives of the loss: s(0) (1/2 g - r) + s(-1) (g - 1/2 r) by the weights r and g.
+    here, there = 0.5, 1 / (1 + math.e)
+    red, green = 3.0 + here + there / 2, 1.0 - here / 2 - there
+    assert made.critic[2].weight[0].tolist() == pytest.approx([red, green, 0.0], rel=1e-6)
+    assert int(made.of_target.count) == int(made.of_out.count) == 1
+
+
+def test_the_networks_term_is_lower_where_the_critic_predicts_more_of_its_own() -> None:
+    made, target, out = against(of_colours(3.0, 1.0))
+    out.requires_grad_()
+    loss = made._fooled(target, out)
+    # As above, the other way round: its own shall be above the targets' mean.
+    wanted = math.log(1 + math.exp(2.0 - 1.0)) + math.log(1 + math.exp(3.0 - 3.0))
+    assert float(loss.detach()) == pytest.approx(wanted, rel=1e-6)
+    loss.backward()
+    of_own = -1 / (1 + math.exp(-1.0)) - 0.5 / 2
+    by_colour = out.grad.sum((0, 2, 3)).tolist()
+    assert by_colour == pytest.approx([of_own * 3.0, of_own * 1.0, 0.0], rel=1e-6)
+    assert made.of_target.past[-2:].tolist() == [1.0, 3.0]
+    assert made.of_out.past[-2:].tolist() == [5.0, 1.0]
 
 
 def test_training_lowers_the_loss_teaches_the_critic_and_repeats_itself() -> None:

@@ -14,7 +14,15 @@ torch = require("torch")
 from torch.nn import functional as F  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from model.bpfre import BPFRE, BlemishAware, BPFRe, Discriminator, Modulated, blended  # noqa: E402
+from model.bpfre import (  # noqa: E402
+    BPFRE,
+    BlemishAware,
+    BPFRe,
+    Discriminator,
+    Modulated,
+    Retouched,
+    blended,
+)
 from model.bpfre_training import (  # noqa: E402
     PERCEPTUAL_LAYERS,
     BPFReTraining,
@@ -199,6 +207,23 @@ def test_the_adversarial_losses_by_hand() -> None:
     wanted = 0.25 * -(math.log(1 - d(-2.0)) + math.log(1 - d(0.5)) + math.log(d(1.0)))
     assert float(discriminator_loss(raw, out, target, mask)) == pytest.approx(wanted, rel=1e-5)
     assert float(synthesis_loss(out, mask)) == pytest.approx(0.25 * math.log(1 - d(0.5)), rel=1e-5)
+
+
+def test_the_discriminators_step_is_towards_targets_and_away_from_all_else_where_the_map_is() -> None:
+    made = BPFReTraining(TINY, None)
+    made.discriminator = torch.nn.Conv2d(3, 1, 1, bias=False)
+    judge = made.discriminator.weight
+    torch.nn.init.zeros_(judge)
+    made.discriminator_optimiser = torch.optim.SGD([judge], lr=1.0)
+    # Raw pictures are red, its own green, targets blue; the map covers half of one of two pixels.
+    raw, refined, target = torch.eye(3).reshape(3, 1, 3, 1, 1).expand(3, 1, 3, 1, 2)
+    mask = torch.tensor([0.5, 0.0]).reshape(1, 1, 1, 2)
+    seen = Retouched(raw, refined, torch.ones_like(mask), mask)
+    assert made._teach_discriminator(raw, target, seen).item() == pytest.approx(
+        0.25 * 3 * math.log(2), rel=1e-6
+    )
+    # Each logit is 0, where the slope is a half.
+    assert judge.flatten().tolist() == pytest.approx([-0.125, -0.125, 0.125], rel=1e-6)
 
 
 def test_a_step_is_that_of_the_posters_terms() -> None:

@@ -9,7 +9,7 @@ from tests.conftest import require
 torch = require("torch")
 
 from model.earlier import Pairs, crop, descend, mirror, perturb_colour  # noqa: E402
-from model.paper.training import LossNotFiniteError  # noqa: E402
+from model.training import LossNotFiniteError  # noqa: E402
 
 
 def seeded(seed: int = 0) -> torch.Generator:

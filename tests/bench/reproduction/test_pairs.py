@@ -106,7 +106,7 @@ def test_what_is_wrong_is_a_sentence(
     (tmp_path / "text.pt").write_text("no weights")
     for data, given, said in (
         (folder / "data", f"a={tmp_path}/none.pt", "no weights at"),
-        (folder / "data", f"a={tmp_path}/text.pt", "cannot be read"),
+        (folder / "data", f"a={tmp_path}/text.pt", "text.pt holds no weights"),
         (tmp_path, f"a={folder}/live.pt", "test/source"),
     ):
         assert main(["pairs", str(data), *SMALL, "--network", given]) == 2

@@ -144,6 +144,21 @@ def test_the_saved_weights_are_the_averaged_ones(stills: Path, tmp_path: Path) -
 
 
 @BOTH
+def test_the_average_begins_with_the_first_steps(system: str, stills: Path, tmp_path: Path) -> None:
+    chosen = Options(system, stills, tmp_path, preset="tiny", perceptual=False, average=0.5)
+    made = prepare(chosen, resume=False, tests=[])
+    pairs = Pairs(*torch.rand(2, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    for step, share in ((1, 1 / 11), (2, 2 / 12), (90, 0.5)):
+        made.progress.step = step - 1
+        before = [weight.clone() for weight in made.averaged.parameters()]
+        made.update(pairs)
+        now = list(made.training.network.parameters())
+        assert any(not torch.equal(old, new) for old, new in zip(before, now, strict=True))
+        for old, new, mean in zip(before, now, made.averaged.parameters(), strict=True):
+            torch.testing.assert_close(mean, old * share + new * (1 - share), rtol=0, atol=1e-6)
+
+
+@BOTH
 def test_the_perceptual_term_needs_vgg_19_and_says_how_to_go_on_without(
     system: str,
     stills: Path,
@@ -211,7 +226,11 @@ def test_files_of_one_system_are_refused_by_another(
         load_earlier("autoretouch", tmp_path / "bpfre.pt")
     torch.save([1], tmp_path / "list.pt")
     (tmp_path / "text.pt").write_text("no weights")
-    for name, words in (("none", "no weights at"), ("list", "no system"), ("text", "cannot be read")):
+    for name, words in (
+        ("none", "no weights at"),
+        ("list", "no system"),
+        ("text", "holds no whole weights of bpfre"),
+    ):
         with pytest.raises(WeightsError, match=words) as caught:
             load_earlier("bpfre", tmp_path / f"{name}.pt")
         assert "\n" not in str(caught.value) and "--system bpfre" in str(caught.value)
@@ -224,6 +243,43 @@ def test_files_of_one_system_are_refused_by_another(
     assert len(said) == 3
     assert "of bpfre, not of autoretouch" in said[0] and "--resume" in said[1]
     assert "rate was 0.0002, not 1.0" in said[2]
+
+
+@BOTH
+def test_a_checkpoint_that_is_not_whole_is_said(
+    system: str, stills: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(system, stills, tmp_path, "--steps", "1") == 0
+    path = tmp_path / "checkpoint.pt"
+    whole = torch.load(path, weights_only=True)
+    contents: list[tuple[object, str]] = [
+        ([1, 2], "of no system"),
+        (torch.load(tmp_path / "weights.pt", weights_only=True), "'settings'"),
+        ({k: v for k, v in whole.items() if k != "averaged"}, "'averaged'"),
+        ({**whole, "progress": {"steps": 1}}, "'steps'"),
+        ({**whole, "averaged": {k: v[:1] for k, v in whole["averaged"].items()}}, "another folder"),
+    ]
+    for content, word in contents:
+        torch.save(content, path)
+        assert run(system, stills, tmp_path, "--steps", "2", "--resume") == 2
+        said = capsys.readouterr().err
+        assert "checkpoint.pt" in said and word in said and said.count("\n") == 1
+    path.write_bytes(path.read_bytes()[:999])
+    assert run(system, stills, tmp_path, "--steps", "2", "--resume") == 2
+    said = capsys.readouterr().err
+    assert "holds no whole checkpoint" in said and said.count("\n") == 1
+
+
+def test_several_processes_are_refused(
+    stills: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run("bpfre", stills, tmp_path / "out", "--steps", "1") == 2
+    said = capsys.readouterr().err
+    assert "by one process, not by the 2 of torchrun" in said and said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert run("bpfre", stills, tmp_path / "out", "--steps", "1") == 0
 
 
 def test_what_cannot_be_started_is_said(

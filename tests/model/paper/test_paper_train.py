@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,8 @@ from tests.conftest import REPOSITORY, require
 
 torch = require("torch")
 
+from model.curves import PANELS  # noqa: E402
+from model.data.clips import Clip  # noqa: E402
 from model.paper import train as train_module  # noqa: E402
 from model.paper.config import PRESETS, PaperConfig  # noqa: E402
 from model.paper.options import Options, parse  # noqa: E402
@@ -22,6 +25,7 @@ from model.paper.training import PaperTraining  # noqa: E402
 from model.paper.weights import load_paper  # noqa: E402
 from model.perceptual import CACHED, PLACES  # noqa: E402
 from model.train import main  # noqa: E402
+from model.training import LossNotFiniteError  # noqa: E402
 from tests.model.pairs import face, write, write_stills, write_videos  # noqa: E402
 
 SMALL = ["--preset", "paper-tiny", "--device", "cpu", "--size", "32", "--frames", "2", "--judged", "1"]
@@ -110,6 +114,27 @@ def test_references_of_both_kinds_and_bfloat16_can_be_trained(stills: Path, tmp_
     assert len(losses(tmp_path)) == 1
 
 
+def test_what_is_asked_reaches_the_training_and_its_reports(
+    stills: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"references": "around", "rate": 3e-4, "average": 0.25, "bf16": True}
+    chosen = Options(stills, tmp_path, preset="paper-tiny", size=32, frames=2, judged=1, vgg="none", **asked)
+    run = train_module.prepare(chosen, resume=False)
+    training = run.training
+    assert (training.references, training.average, training.bf16) == ("around", 0.25, True)
+    turns = (training.localizing, training.retouching, training.judging)
+    assert [turn.param_groups[0]["lr"] for turn in turns] == [3e-4] * 3
+    judged: list[tuple[object, ...]] = []
+
+    def judge(*given: object) -> dict[str, float]:
+        judged.append(given)
+        return {name: 0.0 for name, _ in PANELS}
+
+    monkeypatch.setattr(train_module, "judge", judge)
+    run.report({"loss": 1.0})
+    assert judged == [(training.averaged, run.tests, "around")]
+
+
 def test_eq_9_needs_vgg_19_and_says_where_it_looks(
     stills: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,6 +186,31 @@ def spoil_system(out: Path) -> list[str]:
     return []
 
 
+def spoil_kind(out: Path) -> list[str]:
+    torch.save([1, 2], out / "checkpoint.pt")
+    return []
+
+
+def spoil_by_weights(out: Path) -> list[str]:
+    (out / "checkpoint.pt").write_bytes((out / "weights.pt").read_bytes())
+    return []
+
+
+def change(out: Path, part: Callable[[dict[str, Any]], Any]) -> list[str]:
+    saved = torch.load(out / "checkpoint.pt", weights_only=True)
+    part(saved["training"])
+    torch.save(saved, out / "checkpoint.pt")
+    return []
+
+
+def spoil_part(out: Path) -> list[str]:
+    return change(out, lambda training: training.pop("judging"))
+
+
+def spoil_sizes(out: Path) -> list[str]:
+    return change(out, lambda training: training["network"].update({"show.weight": torch.zeros(1)}))
+
+
 def spoil_bytes(out: Path) -> list[str]:
     whole = (out / "checkpoint.pt").read_bytes()
     (out / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
@@ -172,8 +222,12 @@ def spoil_bytes(out: Path) -> list[str]:
     [
         (spoil_settings, ["frames was 2, not 3"]),
         (spoil_preset, ["preset was paper-tiny, not paper"]),
-        (spoil_system, ["another network"]),
-        (spoil_bytes, ["checkpoint.pt cannot be read"]),
+        (spoil_system, ["of live, not of paper"]),
+        (spoil_kind, ["of no system, not of paper"]),
+        (spoil_by_weights, ["no whole checkpoint", "'settings'"]),
+        (spoil_part, ["no whole checkpoint", "'judging'"]),
+        (spoil_sizes, ["no whole checkpoint", "another folder"]),
+        (spoil_bytes, ["no whole checkpoint"]),
     ],
 )
 def test_what_cannot_be_resumed_is_said(
@@ -228,6 +282,31 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
     saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["training"]
     assert saved["steps"] == 2
     assert all(torch.isfinite(v).all() for v in saved["network"].values())
+
+
+def test_every_process_knows_of_which_step_the_checkpoint_is(
+    stills: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of two processes neither judges nor saves."""
+    step = PaperTraining.step
+
+    def astray_after(steps: int) -> None:
+        def one(self: PaperTraining, clips: Sequence[Clip], flow_known: bool = True) -> dict[str, float]:
+            if self.steps == steps:
+                raise LossNotFiniteError("loss nan")
+            return step(self, clips, flow_known)
+
+        monkeypatch.setattr(PaperTraining, "step", one)
+
+    assert train(stills, tmp_path, "--iterations", "1") == 0
+    monkeypatch.setattr(train_module, "rank", lambda: 1)
+    for steps, said in ((1, "is of step 1, go on"), (3, "is of step 2, go on")):
+        astray_after(steps)
+        assert train(stills, tmp_path, "--iterations", "9", "--every", "2", "--resume") == 2
+        assert said in capsys.readouterr().err
+    astray_after(1)
+    assert train(stills, tmp_path / "new", "--iterations", "9", "--every", "2") == 2
+    assert "nothing was saved yet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,9 @@ from model.paper.losses import (  # noqa: E402
     pixel_loss,
 )
 from model.paper.network import PaperVRetouchEr  # noqa: E402
-from model.paper.training import LossNotFiniteError, PaperTraining, weights_of  # noqa: E402
+from model.paper.training import PaperTraining  # noqa: E402
 from model.perceptual import Perceptual  # noqa: E402
+from model.training import LossNotFiniteError, weights_of  # noqa: E402
 from tests.model.pairs import write_stills  # noqa: E402
 
 TINY = PRESETS["paper-tiny"]

@@ -1,0 +1,99 @@
+"""What the trainers share: what stops a training and how that is said, going on from a checkpoint, and the
+average of the weights while it is young."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from model.weights import loading, system_of
+
+
+class TrainingError(ValueError):
+    """The training cannot start or go on; one sentence for a person."""
+
+
+class LossNotFiniteError(ArithmeticError):
+    """A loss or a gradient is infinite or no number; the weights have not been changed by it."""
+
+
+def weights_of(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """The weights that an optimiser changes."""
+    return [weight for group in optimiser.param_groups for weight in group["params"]]
+
+
+def warm_average(average: float, step: int) -> float:
+    """Decay of the moving average of the weights after step `step`, from 1: the first steps soon leave it."""
+    return min(average, step / (step + 10))
+
+
+def found_checkpoint(out: Path, resume: bool) -> bool:
+    """Whether there is a checkpoint to go on from.
+
+    Raises:
+        TrainingError: there is one, and it is not to be resumed.
+    """
+    found = (out / "checkpoint.pt").is_file()
+    if found and not resume:
+        raise TrainingError(f"{out} holds a training already; go on with --resume, or give another folder.")
+    return found
+
+
+@contextmanager
+def resuming(path: Path, system: str, settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The content of the checkpoint at `path`, to be taken over within.
+
+    Raises:
+        TrainingError: it is of another system or of other settings.
+        WeightsError: it is damaged, or what is within does not fit.
+    """
+    with loading(path, "whole checkpoint of this training", "begin in another folder", TrainingError):
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        found = system_of(saved)
+        if found != system:
+            raise TrainingError(f"{path} is of {found}, not of {system}; give another folder for OUT.")
+        _check_same(path, saved["settings"], settings)
+        yield saved
+
+
+def _check_same(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
+    changed = [f"{k} was {then.get(k)}, not {value}" for k, value in now.items() if then.get(k) != value]
+    if changed:
+        raise TrainingError(
+            f"{path} is of a training with other settings ({'; '.join(changed)}); resume with those, or give "
+            "another folder for OUT."
+        )
+
+
+def not_finite(step: int, error: LossNotFiniteError, saved: int | None, path: Path, remedy: str) -> str:
+    """What to say of step `step` that went astray, where the checkpoint at `path` is of step `saved`."""
+    kept = (
+        "nothing was saved yet, begin anew" if saved is None else f"{path} is of step {saved}, go on from it"
+    )
+    return f"Step {step} is not finite ({error}); {kept} {remedy}."
+
+
+@contextmanager
+def memory_said(batch: int, frames: int, size: int, remedy: str) -> Iterator[None]:
+    """A training's work; where the memory is out, what to do is said.
+
+    Raises:
+        TrainingError: the memory does not suffice.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"The memory does not suffice for {batch} clips of {frames} frames of {size} pixels; {remedy}."
+        ) from error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, the machine's or a GPU's, is out."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in said
