@@ -277,14 +277,8 @@ def test_ctrl_c_leaves_a_whole_file(camera: Camera, clip: Path, tmp_path: Path) 
 def test_a_second_ctrl_c_leaves_nothing(
     camera: Camera, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[Interrupts] = []
-
-    class Noted(Interrupts):
-        def __init__(self) -> None:
-            super().__init__()
-            made.append(self)
-
-    monkeypatch.setattr(broadcast_module, "Interrupts", Noted)
+    interrupts = Interrupts()
+    monkeypatch.setattr(broadcast_module, "Interrupts", lambda: interrupts)
     camera.start(clip)
     broadcast = broadcast_of(camera, tmp_path / "out.mp4")
 
@@ -292,7 +286,7 @@ def test_a_second_ctrl_c_leaves_nothing(
         seen(broadcast, 5)
         assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
         # What the second one does before the process ends.
-        made[0].remove()
+        interrupts.remove()
         assert not list(tmp_path.iterdir())
 
     # The process goes on here, and its recording has no file to put in its place.
