@@ -198,6 +198,8 @@ def _run(options: argparse.Namespace, make_retoucher: MakeRetoucher | None) -> i
 
 def _file(options: argparse.Namespace, make_retoucher: MakeRetoucher) -> int:
     _check_file_options(options)
+    if is_live(options.out) or is_live(options.source):
+        return _broadcast(options)
     if is_image(options.source) or is_image(options.out):
         from stream.still import retouch_still
 
@@ -211,8 +213,6 @@ def _file(options: argparse.Namespace, make_retoucher: MakeRetoucher) -> int:
         )
         _tell(notes, options.quiet)
         return 0
-    if is_live(options.out) or is_live(options.source):
-        return _broadcast(options)
     from stream.file import report_lines, retouch_video
 
     report = retouch_video(file_job(options), make_retoucher)
@@ -314,7 +314,7 @@ def _check_broadcast_options(options: argparse.Namespace) -> None:
             raise UsageError(f"{options.source} cannot be sent live; give a video file or a live address")
         if options.give_up is not None:
             raise UsageError("--give-up is for a live IN; leave it out")
-    if is_image(options.out):
+    if not sends and is_image(options.out):
         raise UsageError(f"a live stream is no image; name a video in place of {options.out}, as in out.mp4")
     if options.compare == "side":
         raise UsageError("--compare side is for files; a live stream shows split or map")

@@ -113,7 +113,7 @@ class Tracker:
         landmarks = self._mesh(frame_rgb_u8, track.landmarks_px)
         if landmarks is None or self._is_another(frame_rgb_u8, track, landmarks):
             track.miss(dt_s)
-        elif self._is_taken(box_around(landmarks), kept):
+        elif kept and self._is_taken(box_around(landmarks), kept):
             return
         else:
             track.follow(landmarks, dt_s)

@@ -61,16 +61,25 @@ def folders_of(data: Path, out: Path) -> dict[Path, Path]:
 
 def unpack(video: Path, folder: Path) -> int:
     """Write the frames of `video` to the new `folder`, whole or not at all; their number."""
-    temporary = folder.with_name(folder.name + ".part")
+    temporary = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
+    try:
+        count = _write_frames(video, temporary)
+        temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return count
+
+
+def _write_frames(video: Path, folder: Path) -> int:
     count = 0
     with VideoSource(str(video)) as source:
         for frame in source.frames(None):
             packed = cv2.imencode(".png", cv2.cvtColor(frame.rgb_u8, cv2.COLOR_RGB2BGR), FASTEST_PNG)[1]
-            (temporary / f"{count:06d}.png").write_bytes(packed.tobytes())
+            (folder / f"{count:06d}.png").write_bytes(packed.tobytes())
             count += 1
-    temporary.rename(folder)
     return count
 
 

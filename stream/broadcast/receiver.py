@@ -145,7 +145,7 @@ class Receiver:
             wanted: list[Any] = [container.streams.video[0], *container.streams.audio[:1]]
             wanted[0].thread_type = "SLICE"
             self._timeline.connected()
-            self._checked = False
+            self._checked, self._damaged = False, 0
             self.audio = self.audio or len(wanted) > 1
             for packet in container.demux(*wanted):
                 for frame in self._decoded(packet):
@@ -156,15 +156,18 @@ class Receiver:
                     self.opened.set()
 
     def _decoded(self, packet: Any) -> Sequence[Any]:
-        """Whoever joins a stream in its middle, or loses a datagram, has packets that cannot be decoded."""
+        """Whoever joins a stream in its middle, or loses a datagram, has packets that cannot be decoded; too
+        many of pictures in a row end the connection."""
+        pictures = packet.stream.type == "video"
         try:
             frames: Sequence[Any] = packet.decode()
         except av.error.InvalidDataError:
-            self._damaged += 1
+            self._damaged += pictures
             if self._damaged > MOST_DAMAGED:
                 raise
             return ()
-        self._damaged = 0
+        if pictures:
+            self._damaged = 0
         return frames
 
     def _deliver(self, frame: Any, codec: str) -> None:

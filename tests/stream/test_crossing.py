@@ -173,6 +173,17 @@ def test_a_hidden_face_keeps_its_place_among_max_faces() -> None:
     assert [t.id for t in tracker.tracks] == [0, 1]
 
 
+def test_a_much_larger_face_takes_the_place_of_a_hidden_one() -> None:
+    crowd = Crowd(
+        Person(1, 0.24, lambda t_s: (min(50.0 + 250.0 * t_s, 200.0), 180.0)),
+        Person(2, 0.16, walk((200, 180), (0.0, 0.0))),
+        Person(3, 0.45, walk((500, 180), (0.0, 0.0), begin_s=0.6)),
+    )
+    assert follow(crowd, 17, max_faces=2)[0].hidden == {1}
+    tracker, seen = follow(crowd, 30, max_faces=2)
+    assert (seen, tracker.hidden) == ({0: {0}, 1: {1}, 2: {2}}, set())
+
+
 def test_faces_are_told_apart_though_every_second_frame_glides() -> None:
     crowd = Crowd(
         Person(1, 0.32, walk((200, 180), (150.0, 0.0))), Person(2, 0.22, walk((430, 180), (-150.0, 0.0)))

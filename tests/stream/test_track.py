@@ -1,4 +1,6 @@
-"""stream.track: when what a face looks like says that another has come in its place."""
+"""stream.track: how a face moves, and when what it looks like says that another has come in its place."""
+
+import math
 
 import numpy as np
 import pytest
@@ -112,3 +114,47 @@ def test_what_lies_between_two_looks_is_not_sudden_if_it_was_not_seen() -> None:
         track.learn(ONE, DT_S, apart=False)
     assert set(shown(track, [OTHER] * 60)) == {0}
     assert set(shown(known(), [OTHER] * 30, 1.5 * SUDDEN_WITHIN_S)) == {0}
+
+
+def moving(step_px: float) -> Track:
+    """A face that went to the right by so much a frame."""
+    track = Track(0, FACE, 1.0)
+    for k in range(10):
+        track.align()
+        track.follow(FACE + np.array([step_px * k, 0.0], np.float32), DT_S)
+        track.learn(ONE, DT_S, apart=True)
+    assert track.speed_px[0] > 0.5 * step_px / DT_S
+    return track
+
+
+def test_a_leap_is_no_speed_and_ends_the_one_before() -> None:
+    track = moving(3.0)
+    track.align()
+    track.follow(FACE + np.float32(150.0), DT_S)
+    assert track.speed_px.tolist() == [0.0, 0.0]
+    track.learn(ONE, DT_S, apart=True)
+    assert track.speed_px.tolist() == [0.0, 0.0]
+
+
+def test_the_speed_of_a_face_fades_while_it_is_not_apart() -> None:
+    track = moving(3.0)
+    before = float(track.speed_px[0])
+    for _ in range(15):
+        track.learn(ONE, DT_S, apart=False)
+    assert track.speed_px[0] == pytest.approx(before * math.exp(-0.5), rel=0.02)
+    track.learn(ONE, 2.0, apart=False)
+    assert track.speed_px.tolist() == [0.0, 0.0]
+
+
+def test_a_face_that_comes_back_is_where_it_is_found_and_moves_from_there() -> None:
+    track, elsewhere = known(), FACE + np.float32(20.0)
+    track.align()
+    track.remember(ONE)
+    track.hide(DT_S)
+    track.come_back(elsewhere, DT_S)
+    track.align()
+    new = Track(1, elsewhere, 1.0)
+    new.align()
+    np.testing.assert_array_equal(track.alignment, new.alignment)
+    track.glide(np.roll(ONE, 4, 1), DT_S)
+    np.testing.assert_array_equal(track.landmarks_px, elsewhere)

@@ -155,6 +155,26 @@ def test_two_tracks_never_share_one_face() -> None:
     assert len(tracks) == 1
 
 
+def test_one_of_a_group_does_not_take_a_face_that_comes_near_it_from_elsewhere() -> None:
+    stands = face_at(400, 180, 0.2)
+    finder = FakeFinder(face_at(215, 180, 0.2), face_at(320, 180, 0.2), stands)
+    tracker, plain = Tracker(finder, 3), np.full((360, 640, 3), 90, np.uint8)
+    for track in tracker.update(plain, DT_S):
+        track.align()
+    finder.faces = [face_at(267, 180, 0.2), stands]
+    assert [(t.id, t.seen) for t in tracker.update(plain, DT_S)] == [(0, True), (1, False), (2, True)]
+
+
+def test_a_face_alone_needs_no_look_and_no_speed() -> None:
+    finder = FakeFinder(face_at(300, 180))
+    tracker = Tracker(finder, 1)
+    for x in range(300, 330, 3):
+        finder.faces = [face_at(x, 180)]
+        (track,) = run(tracker, 1)
+    assert track.look is None
+    assert track.speed_px.tolist() == [0.0, 0.0]
+
+
 def test_without_faces_the_detector_rests() -> None:
     finder = FakeFinder()
     tracker = Tracker(finder, 1)

@@ -31,8 +31,8 @@ def test_every_video_becomes_a_folder_of_its_frames(tmp_path: Path) -> None:
 def test_a_repeated_run_leaves_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "in").mkdir()
     make_video(tmp_path / "in/a.mp4", Clip(frames=3))
-    (tmp_path / "out/b.part").mkdir(parents=True)  # a run that was killed
-    (tmp_path / "out/b.part/000009.png").write_bytes(b"")
+    (tmp_path / "out/.b.part").mkdir(parents=True)  # a run that was killed
+    (tmp_path / "out/.b.part/000009.png").write_bytes(b"")
     make_video(tmp_path / "in/b.mp4", Clip(frames=2))
     assert dict(unpack_all(tmp_path / "in", tmp_path / "out")) == {"a.mp4": 3, "b.mp4": 2}
     assert len(list((tmp_path / "out/b").iterdir())) == 2
@@ -40,6 +40,26 @@ def test_a_repeated_run_leaves_what_is_there(tmp_path: Path, capsys: pytest.Capt
     assert main([str(tmp_path / "in"), str(tmp_path / "out")]) == 0
     assert capsys.readouterr().out == "a.mp4: there already\nb.mp4: there already\n"
     assert (tmp_path / "out/a/000000.png").read_bytes() == b"mine"
+
+
+def test_a_video_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "in").mkdir()
+    make_video(tmp_path / "in/b.mp4", Clip(frames=2))
+    monkeypatch.setattr("stream.unpack.cv2.imencode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        main([str(tmp_path / "in"), str(tmp_path / "out")])
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_video_whose_name_ends_in_part_is_a_video_like_others(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    make_video(tmp_path / "in/anna.part.mp4", Clip(frames=1))
+    list(unpack_all(tmp_path / "in", tmp_path / "out"))
+    make_video(tmp_path / "in/anna.mp4", Clip(frames=2))
+    assert dict(unpack_all(tmp_path / "in", tmp_path / "out")) == {"anna.mp4": 2, "anna.part.mp4": 0}
 
 
 def test_a_video_on_its_side_is_turned_upright(tmp_path: Path) -> None:
@@ -66,7 +86,7 @@ def test_what_cannot_be_unpacked_is_one_sentence(tmp_path: Path, capsys: pytest.
         assert main([str(tmp_path / folder), out]) == 2
         said = capsys.readouterr().err
         assert word in said and said.count("\n") == 1
-    assert not (tmp_path / "out/a").exists()
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_video_beside_a_folder_of_its_name_is_refused(

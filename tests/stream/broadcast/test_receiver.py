@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import socket
 import threading
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 
 from stream.broadcast import reasons
+from stream.broadcast import receiver as receiver_module
+from stream.broadcast.backoff import MOST_S, Backoff
 from stream.broadcast.broadcast import Broadcast, BroadcastJob
 from stream.broadcast.reasons import advice_on, reason_of
 from stream.broadcast.receiver import Receiver
@@ -54,6 +58,23 @@ def test_a_network_that_is_down_is_no_missing_host(
     assert advice_on("rtsp://camera.local/x", error) == advice
 
 
+@pytest.mark.parametrize(
+    ("error", "reason", "advice"),
+    [
+        (ConnectionRefusedError(), "connection refused", "check the address and its port"),
+        (av.error.ConnectionRefusedError(errno.ECONNREFUSED, ""), "connection refused", "check the address"),
+        (av.error.HTTPForbiddenError(1, ""), "lets nobody in", "write them into the address"),
+        (av.error.HTTPNotFoundError(1, ""), "there is no such stream", "check the path"),
+    ],
+)
+def test_what_a_host_answered_is_said_without_looking_it_up(
+    error: Exception, reason: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reasons.socket, "getaddrinfo", None)
+    assert reason in reason_of("rtsp://camera.local/x", error)
+    assert advice in advice_on("rtsp://camera.local/x", error)
+
+
 def test_whatever_goes_wrong_there_is_an_end_and_a_reason(tmp_path: Path) -> None:
     def breaks(_: object) -> None:
         raise KeyError("face")
@@ -85,6 +106,74 @@ def useless(folder: Path) -> socket.socket:
 
     threading.Thread(target=serve, daemon=True).start()
     return server
+
+
+def damaged_at_times(folder: Path, connections: list[str]) -> socket.socket:
+    """A server that sends, by connection, whole pictures (+) and damaged ones (-), sound beside each."""
+    server = socket.create_server(("127.0.0.1", 0))
+    streams = [stream_of(folder / f"{number}.nut", kinds) for number, kinds in enumerate(connections)]
+
+    def serve() -> None:
+        for sent in streams:
+            with server.accept()[0] as peer:
+                peer.sendall(sent)
+        server.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server
+
+
+def stream_of(path: Path, kinds: str) -> bytes:
+    with av.open(str(path), "w") as out:
+        video: Any = out.add_stream("mjpeg", rate=30)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuvj420p"
+        sound: Any = out.add_stream("pcm_s16le", rate=30_000)
+        sound.layout = "mono"
+        for index, kind in enumerate(kinds):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 30)
+            for packet in video.encode(frame):
+                if kind == "-":
+                    damaged = av.Packet(bytes(200))
+                    damaged.pts, damaged.dts, damaged.time_base = packet.pts, packet.dts, packet.time_base
+                    damaged.stream = video
+                    packet = damaged
+                out.mux(packet)
+            heard = av.AudioFrame.from_ndarray(np.zeros((1, 1000), np.int16), "s16", "mono")
+            heard.sample_rate, heard.pts, heard.time_base = 30_000, 1000 * index, Fraction(1, 30_000)
+            out.mux(sound.encode(heard))
+    return path.read_bytes()
+
+
+def test_too_many_damaged_pictures_in_a_row_end_a_connection_and_the_next_one_counts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver_module, "MOST_DAMAGED", 5)
+    said, frames = list[str](), list[Any]()
+    # The first is given up before its last two pictures; the second never has too many in a row.
+    server = damaged_at_times(tmp_path, ["++------++", "-----+-----+-----+"])
+    url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    receiver = ended(url, frames.append, say=said.append, give_up_s=2.0)
+    assert receiver.error is None
+    assert ["is lost (it ended)" in sentence for sentence in said[:2]] == [False, True]
+    assert len(frames) == 2 + 3
+
+
+def test_a_wait_is_no_longer_than_a_source_may_be_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    class Noted(Backoff):
+        def wait(self, most_s: float = MOST_S) -> None:
+            waits.append(most_s)
+            super().wait(most_s)
+
+    monkeypatch.setattr(receiver_module, "Backoff", Noted)
+    with useless(tmp_path) as server:
+        ended(f"tcp://127.0.0.1:{server.getsockname()[1]}", give_up_s=0.3)
+    assert waits
+    assert max(waits) <= 0.3
 
 
 def test_a_source_of_which_nothing_can_be_decoded_is_given_up_in_time_and_is_an_error(

@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 
 from stream.broadcast import recorder as recorder_module
-from stream.broadcast.recorder import Recorder, Recording, RecordingSink, recording_lines
+from stream.broadcast.recorder import (
+    HELD_PICTURES,
+    INDEX_BYTES,
+    ROOM_BYTES,
+    Recorder,
+    Recording,
+    RecordingSink,
+    recording_lines,
+)
 from stream.broadcast.sender import Shown
 from stream.cli import main
 from stream.output import OutputError
@@ -229,6 +237,19 @@ def test_a_disk_that_fills_fast_ends_the_recording_before_it_is_full(
     assert recorder.frames == len(times_of(tmp_path / "out.mp4")) == 5
 
 
+def test_room_is_kept_for_what_the_encoder_holds_back_and_for_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = ROOM_BYTES + HELD_PICTURES * 3 * 320 * 240 + 3 * INDEX_BYTES
+    monkeypatch.setattr(recorder_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": free}))
+    recorder = Recorder(Recording(str(tmp_path / "out.mp4")), lambda: False)
+    for index in range(6):
+        put(recorder, 0.03 * index)
+    recorder.finish()
+    assert recorder.full
+    assert recorder.frames == 4
+
+
 def test_no_picture_no_file(tmp_path: Path) -> None:
     recorder = Recorder(Recording(str(tmp_path / "out.mp4")), lambda: True)
     recorder.sound(heard(0.5, 48_000), NOW_S)
@@ -252,6 +273,7 @@ LIVE = "rtsp://127.0.0.1:9/stream"
         ([LIVE, "out.mp4", "--duration", "0"], "--duration 0 leaves nothing"),
         ([LIVE, "rtmp://127.0.0.1:9/a/b", "--force"], "--force is for files, and OUT is a live address"),
         ([LIVE, "there.mp4"], "there.mp4 is there already; add --force"),
+        (["in.mp4", "rtmp://127.0.0.1:9/a/b.png", "--compare", "side"], "side is for files"),
         (["in.mp4", "out.mp4", "--give-up", "3"], "--give-up is for a live IN"),
         (["in.mp4", "rtmp://127.0.0.1:9/a/b", "--give-up", "3"], "--give-up is for a live IN"),
     ],

@@ -16,10 +16,12 @@ import av
 import numpy as np
 import pytest
 
+from stream.broadcast import broadcast as broadcast_module
 from stream.broadcast import recorder as recorder_module
 from stream.broadcast.broadcast import Broadcast, BroadcastJob, BroadcastReport, report_lines
 from stream.cli import main
 from stream.errors import SourceError
+from stream.file import Interrupts
 from stream.live.settings import Settings
 from stream.output import OutputError
 from stream.wholeness import missing_bytes
@@ -214,16 +216,26 @@ def test_a_sender_that_counts_anew_behind_a_datagram_address_goes_on(clip: Path,
     assert times[-1] - times[-60] <= lost_s + 0.5
 
 
-def test_a_duration_counts_from_the_first_picture(camera: Camera, clip: Path, tmp_path: Path) -> None:
+def test_a_duration_counts_from_the_first_picture(
+    camera: Camera, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out.webm"
     camera.start(clip)
-    report = broadcast_of(camera, out, duration_s=2.0).run()
+    broadcast = broadcast_of(camera, out, duration_s=2.0)
+    report = broadcast.run()
     assert whole(out)
     assert not report.interrupted
     times, heard_s = pictures(out)[0], sound(out)[0]
     assert times[0] == 0.0
     assert 1.5 < times[-1] < 2.0
     assert 1.5 < heard_s[-1] < 2.1
+    kept: list[float] = []
+    monkeypatch.setattr(broadcast.recorder, "sound", lambda _, at_s: kept.append(at_s - began_s))
+    began_s = broadcast._began_s
+    assert began_s is not None
+    for at_s in (0.0, 1.9, 2.1):
+        broadcast._sound(None, began_s + at_s)
+    assert kept == pytest.approx([0.0, 1.9])
 
 
 def test_a_source_that_stays_away_ends_the_recording_if_that_is_wanted(
@@ -260,6 +272,27 @@ def test_ctrl_c_leaves_a_whole_file(camera: Camera, clip: Path, tmp_path: Path) 
     assert report.interrupted
     assert whole(out)
     assert len(pictures(out)[0]) >= 20
+
+
+def test_a_second_ctrl_c_leaves_nothing(
+    camera: Camera, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupts = Interrupts()
+    monkeypatch.setattr(broadcast_module, "Interrupts", lambda: interrupts)
+    camera.start(clip)
+    broadcast = broadcast_of(camera, tmp_path / "out.mp4")
+
+    def events() -> None:
+        seen(broadcast, 5)
+        assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+        # What the second one does before the process ends.
+        interrupts.remove()
+        assert not list(tmp_path.iterdir())
+
+    # The process goes on here, and its recording has no file to put in its place.
+    with pytest.raises(OutputError, match=r"out\.mp4 cannot be written"):
+        recorded(broadcast, events)
+    assert not list(tmp_path.iterdir())
 
 
 def test_ctrl_c_before_the_first_picture_leaves_nothing(tmp_path: Path) -> None:
@@ -342,6 +375,7 @@ def answering(status: str) -> str:
     ("url", "said"),
     [
         (lambda: f"rtsp://127.0.0.1:{free_port()}/stream", r"cannot be opened \(connection refused\); check"),
+        (lambda: f"rtsp://127.0.0.1:{free_port()}/live.png", r"png cannot be opened \(connection refused\)"),
         (
             lambda: "rtsp://camera.invalid/stream",
             r"\(there is no host camera.invalid\); check the host's name",
