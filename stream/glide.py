@@ -42,6 +42,10 @@ class Glide:
         """Keep what the frame uint8 [H, W, 3] shows around box_px float32 [4]: x0, y0, x1, y1."""
         self._before = _patch(frame_rgb_u8, _window(frame_rgb_u8.shape, box_px))
 
+    def forget(self) -> None:
+        """Keep nothing, so that the next frame is followed from nowhere."""
+        self._before = None
+
     def __call__(
         self, frame_rgb_u8: npt.NDArray[np.uint8], points_px: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float64] | None:

@@ -79,7 +79,7 @@ class Track:
 
     def come_back(self, landmarks_px: npt.NDArray[np.float32], dt_s: float) -> None:
         """Be seen again after having been hidden, wherever that is."""
-        self._smooth, self._glide = SmoothAlignment(), Glide()
+        self._smooth = SmoothAlignment()
         self._appear(landmarks_px, dt_s)
 
     def start_anew(self) -> None:
@@ -100,6 +100,10 @@ class Track:
     def remember(self, frame_rgb_u8: npt.NDArray[np.uint8]) -> None:
         """Keep the picture around the face, for `glide` in the next frame."""
         self._glide.remember(frame_rgb_u8, self.box_px)
+
+    def forget(self) -> None:
+        """Drop that picture: a later frame than the next does not follow from it."""
+        self._glide.forget()
 
     def leaps(self, landmarks_px: npt.NDArray[np.float32]) -> bool:
         """Whether the way since the last frame, the stable landmarks' median, is one that no head makes."""

@@ -77,10 +77,11 @@ class Tracker:
         if self._max_faces > 1:
             self._learn(frame_rgb_u8, dt_s)
         self._glides_due = GLIDES_KEPT if not find else max(0, self._glides_due - 1)
-        if self._glides_due:
-            for track in self.tracks:
-                if track.seen:
-                    track.remember(frame_rgb_u8)
+        for track in self.tracks:
+            if self._glides_due and track.seen:
+                track.remember(frame_rgb_u8)
+            else:
+                track.forget()
         return self.tracks
 
     def _find(self, frame_rgb_u8: npt.NDArray[np.uint8], dt_s: float) -> None:

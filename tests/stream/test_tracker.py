@@ -7,7 +7,7 @@ import pytest
 
 from stream.boxes import overlap
 from stream.track import FADE_IN_S, FADE_OUT_S, Track
-from stream.tracker import LOOK_FOR_LARGER_S, LOOK_FOR_MORE_S, Tracker
+from stream.tracker import GLIDES_KEPT, LOOK_FOR_LARGER_S, LOOK_FOR_MORE_S, Tracker
 from tests.stream.fakes import FakeFinder, face_at, noise_frame
 
 DT_S = 1 / 30
@@ -229,6 +229,18 @@ def test_a_glide_is_prepared_only_for_those_who_glide() -> None:
     assert (track.landmarks_px == held).all()
     update(now, False)
     assert np.abs(track.landmarks_px - held - [6.0, 0.0]).max() < 0.5
+
+
+def test_a_glide_does_not_measure_from_a_picture_of_long_ago() -> None:
+    tracker = Tracker(FakeFinder(face_at(320.0, 240.0, 0.5)), 1)
+    before, now = shifted_frames(6, 0)
+    for frame, find, times in ((before, True, 1), (before, False, 1), (now, True, GLIDES_KEPT + 1)):
+        for _ in range(times):
+            (track,) = tracker.update(frame, DT_S, find=find)
+            track.align()
+    held = track.landmarks_px.copy()
+    tracker.update(now, DT_S, find=False)
+    np.testing.assert_array_equal(track.landmarks_px, held)
 
 
 def shifted_frames(dx: int, dy: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
