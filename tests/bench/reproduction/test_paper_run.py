@@ -22,8 +22,8 @@ from bench.reproduction.judged import HeldOut, frames_of, held_out, judge, with_
 from bench.reproduction.methods import AUTORETOUCH, FULL, METHODS, NO_FIR  # noqa: E402
 from bench.reproduction.trained import Budget, Work  # noqa: E402
 from bench.scores import Seers  # noqa: E402
-from model.earlier.systems import SYSTEMS  # noqa: E402
 from model.earlier.weights import save_earlier  # noqa: E402
+from model.systems import EARLIER  # noqa: E402
 from model.weights import save_weights  # noqa: E402
 
 SMALL = Budget(minutes=1e9, steps=2, batch=1, frames=2, size=64, preset="tiny")
@@ -45,7 +45,7 @@ def keep_untrained(faces: Path, kept: Path, seeds: int) -> None:
         for method in METHODS:
             torch.manual_seed(seed)
             network, folder = method.untrained("tiny"), made.folder(method, seed)
-            if method.system in SYSTEMS:
+            if method.system in EARLIER:
                 save_earlier(method.system, network, folder / "weights.pt", perceptual=False)
             else:
                 save_weights(network, folder / "weights.pt")
