@@ -29,6 +29,7 @@ from model.ragan import Critic, RunningEstimate, relativistic
 
 WINDOW_PX = 150
 PERCEPTUAL_LAYERS = ("relu5_2",)
+RAGAN, PERCEPTUAL, MSE = 1e-3, 6e-3, 0.5  # weights of the loss's terms
 RATE, CRITIC_RATE = 2e-4, 1e-4
 
 
@@ -57,15 +58,6 @@ AUTORETOUCH: dict[str, AutoRetouchConfig] = {
     "published": AutoRetouchConfig((64, 192), (1,) * 8, (64, 128, 256, 512)),
     "tiny": AutoRetouchConfig((4, 8), (1, 2), (4, 8)),
 }
-
-
-@dataclass(frozen=True)
-class AutoRetouchWeights:
-    """Weights of the loss's terms."""
-
-    ragan: float = 1e-3
-    perceptual: float = 6e-3
-    mse: float = 0.5
 
 
 class Block(nn.Module):
@@ -166,12 +158,10 @@ class AutoRetouchTraining(PairTraining):
         perceptual: nn.Module | None,
         seed: int = 0,
         device: str = "cpu",
-        weights: AutoRetouchWeights | None = None,
     ) -> None:
         """perceptual: mean squared distance on PERCEPTUAL_LAYERS (`model.perceptual`); None: without."""
         torch.manual_seed(seed)
         self.draws = torch.Generator().manual_seed(seed)
-        self.weights = weights or AutoRetouchWeights()
         self.network = AutoRetouch(config).to(device)
         self.critic = Critic(config.critic).to(device)
         self.of_target, self.of_out = RunningEstimate().to(device), RunningEstimate().to(device)
@@ -208,8 +198,7 @@ class AutoRetouchTraining(PairTraining):
         ragan = self._fooled(pairs.target, out)
         perceptual = self.perceptual(out, pairs.target) if self.perceptual else out.new_zeros(())
         mse = F.mse_loss(out, pairs.target)
-        weights = self.weights
-        loss = weights.ragan * ragan + weights.perceptual * perceptual + weights.mse * mse
+        loss = RAGAN * ragan + PERCEPTUAL * perceptual + MSE * mse
         descend(self.optimiser, loss)
         terms = {"loss": loss, "mse": mse, "perceptual": perceptual, "ragan": ragan, "critic": critic}
         return {name: float(term.detach()) for name, term in terms.items()}

@@ -253,24 +253,6 @@ class BPFRe(nn.Module):
         rendered = self.render_refined(self.generator(weighed[::-1]), mask)
         return Retouched(first.picture, blended(first.picture, rendered, mask), first.map, mask)
 
-    @torch.no_grad()
-    def retouch(self, image: Tensor) -> Tensor:
-        """The retouched picture [B, 3, H, W] in [0, 1] of RGB [B, 3, H, W] in [0, 1], of any size."""
-        height, width = image.shape[-2:]
-        refined: Tensor = self(self._padded(image)).refined
-        return refined[..., :height, :width].clamp(0, 1)
-
-    @torch.no_grad()
-    def imperfections(self, image: Tensor) -> Tensor:
-        """The map M^E2D [B, 1, H, W] in [0, 1] of RGB [B, 3, H, W] in [0, 1], of any size."""
-        height, width = image.shape[-2:]
-        return self.coarse(self._padded(image)).map[..., :height, :width]
-
-    def _padded(self, image: Tensor) -> Tensor:
-        """To sides that the scales can halve, its border repeated to the right and below."""
-        right, below = (-length % self.config.multiple_px for length in (image.shape[-1], image.shape[-2]))
-        return F.pad(image, (0, right, 0, below), mode="replicate") if right or below else image
-
 
 class Discriminator(nn.Module):
     """Pixel-level discriminator D_disc: a small U-Net (Schonfeld et al., CVPR 2020), a logit a pixel."""

@@ -14,7 +14,6 @@ The poster leaves out, or prints otherwise, what follows, which is decided here:
 - Adam at 2e-4 for both, as VRetouchEr's; pictures are neither mirrored nor recoloured.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,15 +27,7 @@ from model.earlier import Pairs, PairTraining, descend
 PERCEPTUAL_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 RATE = 2e-4
 LEAST = 1e-6
-
-
-@dataclass(frozen=True)
-class BPFReWeights:
-    """Weights of the loss's terms; those of both stages count alike."""
-
-    blemish: float = 1.0
-    consistency: float = 1.0
-    adversarial: float = 0.1
+ADVERSARIAL = 0.1  # weight of the adversarial term; the others count alike
 
 
 def blemishes(picture: Tensor, target: Tensor) -> Tensor:
@@ -73,11 +64,9 @@ class BPFReTraining(PairTraining):
         perceptual: nn.Module | None,
         seed: int = 0,
         device: str = "cpu",
-        weights: BPFReWeights | None = None,
     ) -> None:
         """perceptual: mean absolute distance on PERCEPTUAL_LAYERS (`model.perceptual`); None: without."""
         torch.manual_seed(seed)
-        self.weights = weights or BPFReWeights()
         self.network = BPFRe(config).to(device)
         self.discriminator = Discriminator(config.critic).to(device)
         self.perceptual = perceptual.to(device) if perceptual else None
@@ -102,10 +91,10 @@ class BPFReTraining(PairTraining):
         discriminator = self._teach_discriminator(raw, target, made)
         terms = self.supervised(made, pairs)
         terms["coarse"] = terms["coarse"] + self.consistency(clean.picture, target)
-        terms["synthesis"] = synthesis_loss(self.discriminator(made.refined), made.map_refined.detach())
-        loss = self._total(terms)
+        synthesis = synthesis_loss(self.discriminator(made.refined), made.map_refined.detach())
+        loss = torch.stack([*terms.values()]).sum() + ADVERSARIAL * synthesis
         descend(self.optimiser, loss)
-        named = {"loss": loss, **terms, "discriminator": discriminator}
+        named = {"loss": loss, **terms, "synthesis": synthesis, "discriminator": discriminator}
         return {name: float(term.detach()) for name, term in named.items()}
 
     def supervised(self, made: Retouched, pairs: Pairs) -> dict[str, Tensor]:
@@ -130,16 +119,6 @@ class BPFReTraining(PairTraining):
         loss = discriminator_loss(of_raw, of_out, of_target, made.map_refined.detach())
         descend(self.discriminator_optimiser, loss)
         return loss
-
-    def _total(self, terms: dict[str, Tensor]) -> Tensor:
-        weights = self.weights
-        blemish = terms["blemish_coarse"] + terms["blemish_refined"]
-        consistency = terms["coarse"] + terms["refined"]
-        return (
-            weights.blemish * blemish
-            + weights.consistency * consistency
-            + weights.adversarial * terms["synthesis"]
-        )
 
 
 def _joined(paired: Tensor, unpaired: Tensor | None) -> Tensor:

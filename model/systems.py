@@ -8,7 +8,8 @@ from functools import partial
 from model.paper.config import PRESETS as PAPER_PRESETS
 
 LIVE, PAPER = "live", "paper"
-SYSTEMS = (LIVE, PAPER, "autoretouch", "bpfre")
+EARLIER = ("autoretouch", "bpfre")
+SYSTEMS = (LIVE, PAPER, *EARLIER)
 
 
 def chosen_system(argv: list[str] | None) -> tuple[str, list[str]]:

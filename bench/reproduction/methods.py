@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model.ablate import VARIANTS
 from model.config import FACE_PX, Config, preset
-from model.earlier.systems import SYSTEMS as EARLIER
 from model.earlier.systems import Earlier, FrameByFrame, config_of, network_of
+from model.systems import EARLIER
 from model.validate import Causal
 from model.vretoucher import VRetouchEr
 

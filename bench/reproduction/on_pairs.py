@@ -15,11 +15,10 @@ from bench.reproduction.judged import SEED, Judged, Retouch, frames_of, judge, k
 from bench.reproduction.tables import BILATERAL, RAW, RAW_COLUMNS, figure_cells, reasons_said
 from bench.scores import seers
 from model.data.sequences import PairClips, SequenceConfig
-from model.earlier.systems import SYSTEMS as EARLIER
 from model.earlier.systems import FrameByFrame
 from model.earlier.weights import load_earlier
-from model.paper.weights import SYSTEM as PAPER
 from model.paper.weights import load_paper
+from model.systems import EARLIER, PAPER
 from model.validate import Causal
 from model.weights import load_weights, loading, system_of
 

@@ -14,10 +14,10 @@ from bench.reproduction.methods import Method
 from model.data.clips import Clip, ClipConfig, ClipSampler
 from model.earlier import options as earlier_options
 from model.earlier import train as earlier_train
-from model.earlier.systems import SYSTEMS as EARLIER
 from model.earlier.systems import Earlier
 from model.earlier.weights import load_earlier
 from model.perceptual import cached_path
+from model.systems import EARLIER
 from model.train import Options, Training, train
 from model.vretoucher import VRetouchEr
 from model.weights import load_weights

@@ -85,5 +85,5 @@ def _clip_options(options: Options) -> ClipOptions:
 
 def to_device(pairs: Pairs, device: str) -> Pairs:
     """The pairs on `device`."""
-    raw, target = (picture.to(device, non_blocking=True) for picture in (pairs.raw, pairs.target))
-    return Pairs(raw, target)
+    given = {name: pictures for name, pictures in vars(pairs).items() if pictures is not None}
+    return Pairs(**{name: pictures.to(device, non_blocking=True) for name, pictures in given.items()})

@@ -15,7 +15,6 @@ from model.data.clips import imperfections
 from model.earlier import PairTraining
 from model.perceptual import Distance
 
-SYSTEMS = ("autoretouch", "bpfre")
 EarlierConfig: TypeAlias = AutoRetouchConfig | BPFReConfig
 Earlier: TypeAlias = AutoRetouch | BPFRe
 

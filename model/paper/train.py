@@ -19,8 +19,9 @@ from model.paper.losses import PERCEPTUAL_LAYERS
 from model.paper.options import NONE, Options, parse
 from model.paper.teacher import Teacher, open_teacher, taught_flow
 from model.paper.training import PaperTraining
-from model.paper.weights import SYSTEM, save_paper
+from model.paper.weights import save_paper
 from model.perceptual import Perceptual
+from model.systems import PAPER
 from model.train import mean_terms, to_device
 from model.training import (
     LossNotFiniteError,
@@ -129,7 +130,7 @@ class Run:
     def save(self) -> None:
         """Checkpoint and averaged weights."""
         content = {
-            "system": SYSTEM,
+            "system": PAPER,
             "settings": self.options.settings(),
             "training": self.training.state_dict(),
             "minutes": self.minutes,
@@ -145,7 +146,7 @@ class Run:
             TrainingError: it is of another network or of other settings.
             WeightsError: it is damaged.
         """
-        with resuming(self.path, SYSTEM, self.options.settings()) as saved:
+        with resuming(self.path, PAPER, self.options.settings()) as saved:
             self.training.load_state_dict(saved["training"])
             self.minutes, self.history = saved["minutes"], saved["history"]
             self.saved = self.training.steps

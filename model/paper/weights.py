@@ -6,14 +6,13 @@ import torch
 
 from model.paper.config import config_of
 from model.paper.network import PaperVRetouchEr
+from model.systems import PAPER
 from model.weights import loading, save_atomic
-
-SYSTEM = "paper"
 
 
 def save_paper(network: PaperVRetouchEr, path: Path) -> None:
     """Write the network's config and weights to `path`."""
-    save_atomic({"system": SYSTEM, "config": network.config.to_dict(), "weights": network.state_dict()}, path)
+    save_atomic({"system": PAPER, "config": network.config.to_dict(), "weights": network.state_dict()}, path)
 
 
 def load_paper(path: Path) -> PaperVRetouchEr:

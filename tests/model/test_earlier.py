@@ -9,6 +9,7 @@ from tests.conftest import require
 torch = require("torch")
 
 from model.earlier import Pairs, crop, descend, mirror, perturb_colour  # noqa: E402
+from model.earlier.pairs import to_device  # noqa: E402
 from model.training import LossNotFiniteError  # noqa: E402
 
 
@@ -77,6 +78,13 @@ def test_what_does_not_belong_together_is_refused() -> None:
         Pairs(a, a, unpaired_raw=a)
     with pytest.raises(ValueError, match="as many of one size"):
         Pairs(a, a, unpaired_raw=a, unpaired_target=b)
+
+
+def test_all_of_a_batch_goes_to_the_device() -> None:
+    paired, unpaired = torch.zeros(1, 3, 4, 4), torch.zeros(2, 3, 4, 4)
+    moved = to_device(Pairs(paired, paired, unpaired, unpaired), "meta")
+    assert [pictures.device.type for pictures in vars(moved).values()] == ["meta"] * 4
+    assert to_device(Pairs(paired, paired), "meta").unpaired_raw is None
 
 
 def test_a_step_changes_what_its_optimiser_owns_and_leaves_no_gradient_elsewhere() -> None:

@@ -15,11 +15,12 @@ require("skimage")
 from bench.__main__ import main  # noqa: E402
 from bench.reproduction.on_pairs import load_any  # noqa: E402
 from model.config import preset  # noqa: E402
-from model.earlier.systems import SYSTEMS, FrameByFrame, config_of, network_of  # noqa: E402
+from model.earlier.systems import FrameByFrame, config_of, network_of  # noqa: E402
 from model.earlier.weights import save_earlier  # noqa: E402
 from model.paper.config import PRESETS  # noqa: E402
 from model.paper.network import PaperVRetouchEr  # noqa: E402
 from model.paper.weights import save_paper  # noqa: E402
+from model.systems import EARLIER  # noqa: E402
 from model.vretoucher import VRetouchEr  # noqa: E402
 from model.weights import save_weights  # noqa: E402
 from tests.model.pairs import write_stills, write_videos  # noqa: E402
@@ -33,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("made")
     write_stills(made / "data", count=1)
     torch.manual_seed(0)
-    for system in SYSTEMS:
+    for system in EARLIER:
         network = network_of(config_of(system, "tiny"))
         save_earlier(system, network, made / f"{system}.pt", perceptual=False)
     save_paper(PaperVRetouchEr(PRESETS["paper-tiny"]), made / "paper.pt")
@@ -44,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_system_is_judged_on_the_same_clips(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = (*SYSTEMS, "paper", "live")
+    names = (*EARLIER, "paper", "live")
     given = [word for name in names for word in ("--network", f"{name}={folder / name}.pt")]
     out = tmp_path / "pairs.json"
     assert main(["pairs", str(folder / "data"), *SMALL, *given, "--json", str(out)]) == 0

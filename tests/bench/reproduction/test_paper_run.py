@@ -26,8 +26,8 @@ from bench.reproduction.kept import read_kept, write_kept  # noqa: E402
 from bench.reproduction.methods import AUTORETOUCH, FULL, IN_TABLES, METHODS, NO_FIR, Method  # noqa: E402
 from bench.reproduction.trained import Budget, Work  # noqa: E402
 from bench.scores import Seers  # noqa: E402
-from model.earlier.systems import SYSTEMS  # noqa: E402
 from model.earlier.weights import save_earlier  # noqa: E402
+from model.systems import EARLIER  # noqa: E402
 from model.weights import save_weights  # noqa: E402
 
 SMALL = Budget(minutes=1e9, steps=2, batch=1, frames=2, size=64, preset="tiny")
@@ -49,7 +49,7 @@ def keep_untrained(faces: Path, kept: Path, seeds: int, methods: Sequence[Method
         for method in methods:
             torch.manual_seed(seed)
             network, folder = method.untrained("tiny"), made.folder(method, seed)
-            if method.system in SYSTEMS:
+            if method.system in EARLIER:
                 save_earlier(method.system, network, folder / "weights.pt", perceptual=False)
             else:
                 save_weights(network, folder / "weights.pt")

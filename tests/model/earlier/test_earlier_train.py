@@ -323,9 +323,11 @@ def test_frame_by_frame_gives_the_networks_own_picture_and_map() -> None:
     torch.manual_seed(0)
     bpfre = BPFRe(BPFRE["tiny"]).eval()
     with torch.no_grad():
-        seen = FrameByFrame(bpfre).step(face)
-        torch.testing.assert_close(face + seen.residual, bpfre.retouch(face))
-        torch.testing.assert_close(seen.map, bpfre.imperfections(face))
+        torch.nn.init.constant_(bpfre.render_refined.out.bias, 20.0)  # far above white
+        seen, made = FrameByFrame(bpfre).step(face), bpfre(face)
+        assert float(made.refined.max()) > 1.0
+        torch.testing.assert_close(face + seen.residual, made.refined.clamp(0, 1))
+        torch.testing.assert_close(seen.map, made.map_coarse)
         network = network_of(config_of("autoretouch", "tiny")).eval()
         torch.nn.init.constant_(network.tail.bias, 0.02)
         seen = FrameByFrame(network).step(face)
