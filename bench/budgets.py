@@ -131,6 +131,12 @@ SOAK = (
     Budget("waited_p95_ms", "longest wait in a queue, p95", "<=", 33.4, "ms"),
     Budget("lost_in_flood", "a good publisher's frames lost in a flood of bad offers", "<=", 0.0),
 )
+VISITS = (
+    Budget("files_growth", "open files more after the visits", "<=", 0.0),
+    Budget("threads_growth", "threads more after the visits", "<=", 0.0),
+    Budget("sessions_left", "sessions that stay", "<=", 0.0),
+    Budget("memory_share_growth", "memory more after the visits, share", "<=", 0.05),
+)
 FANOUT = (
     Budget("vp8_1280x720_viewers_per_core", "viewers per core, 1280x720, VP8", ">=", 8.0),
     Budget("h264_1280x720_viewers_per_core", "viewers per core, 1280x720, H.264", ">=", 8.0),

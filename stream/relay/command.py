@@ -184,12 +184,14 @@ def run(options: argparse.Namespace, make_filter: MakeFilter | None = None) -> i
     from stream.relay.pages import load_pages, page_folder
     from stream.relay.rooms import Rooms
     from stream.relay.serve import Place, load_tls, serve
+    from stream.relay.sweep import settle
 
     media = media_options_of(options)
     http = HttpOptions(tokens_of(options), tuple(options.origin), media.ice_servers, version=version())
     place = Place(options.host, options.port, load_tls(options.tls_cert, options.tls_key))
     pages, times = load_pages(page_folder()), StageTimes()
     make = make_filter or make_filter_of(options, media.fps, times)
+    settle()
 
     async def relay() -> None:
         app = make_app(Rooms(media, make), pages, http, times)

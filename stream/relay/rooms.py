@@ -21,6 +21,7 @@ from stream.relay.pipeline import MakeFilter
 from stream.relay.publication import Publication
 from stream.relay.session import Session
 from stream.relay.snapshot import Snapshot, StreamSnapshot
+from stream.relay.sweep import Sweeper
 from stream.relay.viewer import Viewer
 
 __all__ = ["Answer", "Rooms", "Snapshot", "StreamSnapshot"]
@@ -55,6 +56,7 @@ class Rooms:
         self._ticker: asyncio.Task[None] | None = None
         self._closings: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
+        self._sweeper = Sweeper()
         self._closed = False
 
     async def publish(self, offer_sdp: str, stream: str | None) -> Answer:
@@ -113,6 +115,7 @@ class Rooms:
             self._ticker = None  # a cancelled task holds its frame, and that the last publication
         while self._closings:
             await asyncio.wait(self._closings)
+        self._sweeper.close()
 
     def _demand_room(self, kind: Purpose, most: int) -> None:
         if self._closed:
@@ -181,3 +184,4 @@ class Rooms:
             await session.close()
         except Exception:
             _LOG.exception("a session could not be closed in order")
+        self._sweeper.soon()

@@ -50,10 +50,15 @@ def with_rooms(
 
 async def stun_dead(publisher: Publisher | Watcher) -> None:
     """Take a peer's sockets away without a word to the other side."""
+
+    async def lost(*_: object) -> None:
+        """What is sent no more: an aborted socket of asyncio raises for it, now and then."""
+
     ice = publisher.peer.getTransceivers()[0].receiver.transport.transport
     for protocol in ice._connection._protocols:
         protocol.transport.abort()
         protocol.send_stun = lambda *_: None
+        protocol.send_data = lost
 
 
 def test_a_killed_publisher_is_noticed_and_its_viewers_are_let_go() -> None:
