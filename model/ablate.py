@@ -105,7 +105,8 @@ def trained(
 ) -> list[VRetouchEr]:
     """Each variant's averaged network after one pass over the clips, which all see side by side: making the
     clips takes a third of a step."""
-    trainings = [begun(variant.changed(start.config), start, options) for variant in variants]
+    whole = replace(start.config, fir=True, mma=True)
+    trainings = [begun(variant.changed(whole), start, options) for variant in variants]
     for clip in clips:
         for variant, training in zip(variants, trainings, strict=True):
             training.update(cut(clip, variant.frames) if variant.frames else clip)
@@ -139,8 +140,8 @@ def clips_of(faces: Path, options: Options) -> Iterable[Clip]:
 
 def base_of(start: VRetouchEr, faces: Path, options: Options) -> VRetouchEr:
     """`start` without FIR and MMA, trained to do without."""
-    lacking = replace(start.config, fir=False, mma=False)
-    return trained([Variant("base", lambda _: lacking)], start, clips_of(faces, options), options)[0]
+    base = [variant for variant in VARIANTS if variant.name == "neither"]
+    return trained(base, start, clips_of(faces, options), options)[0]
 
 
 def run(options: argparse.Namespace) -> None:

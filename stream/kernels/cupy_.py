@@ -44,6 +44,8 @@ class CupyBoard:
         except Exception as error:
             raise EngineError(f"CuPy finds no GPU ({error}); choose an engine of the CPU") from error
         self.stream = int(self._stream.ptr)
+        # Pinned memory that a copy may still write to, though nobody waits for it any more.
+        self._under_way: list[tuple[Any, Any]] = []
 
     def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> CupyArray:
         """See stream.kernels.board.Board."""
@@ -65,6 +67,8 @@ class CupyBoard:
         pinned = cupyx.empty_pinned(array.held.shape, array.held.dtype)
         array.held.get(self._stream, out=pinned, blocking=False)
         done = self._stream.record()
+        self._under_way = [(event, memory) for event, memory in self._under_way if not event.done]
+        self._under_way.append((done, pinned))
 
         def finish() -> npt.NDArray[Any]:
             done.synchronize()

@@ -102,6 +102,7 @@ def test_base_comes_first_and_seeds_differ(faces_dir: Path, tmp_path: Path) -> N
         "neither": 2,
     }
     assert found["full"][0] != found["full"][1]
+    assert found["full"][0] != found["neither"][0]
     base = load_weights(tmp_path / "out" / "base.pt")
     assert (base.config.fir, base.config.mma) == (False, False)
     whole = load_weights(tmp_path / "start.pt")
@@ -123,6 +124,18 @@ def test_a_part_that_the_start_lacks_begins_anew(part: str, anew: set[str], tmp_
         learnt = dict(start.named_parameters())
         same = {name for name, found in network.named_parameters() if torch.equal(found, learnt[name])}
         assert same == {name for name in learnt if name.split(".")[0] not in anew}
+
+
+def test_variants_of_a_start_that_lacks_parts_are_whole_but_for_what_they_lack(
+    faces_dir: Path, tmp_path: Path
+) -> None:
+    start = VRetouchEr(replace(preset("tiny"), fir=False, mma=False))
+    options = Options(faces_dir, tmp_path, steps=2, rate=0.01, batch=1, frames=2, size=64)
+    clips = ablate.TrainingClips(faces_dir, options)
+    found = ablate.trained(ablate.VARIANTS[:4], start, clips, options)
+    parts = [(network.config.fir, network.config.mma) for network in found]
+    assert parts == [(True, True), (False, True), (True, False), (False, False)]
+    assert not torch.equal(found[0].decoder.out.weight, found[3].decoder.out.weight)
 
 
 def test_odd_clips_cannot_be_cut_and_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+import weakref
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from stream.errors import EngineError
@@ -16,11 +18,14 @@ from stream.kernels import launch
 
 
 class FakeCupy(ModuleType):
-    """What cupy_ uses of CuPy. log: what was done, in order; streams: those entered."""
+    """What cupy_ uses of CuPy. log: what was done, in order; events: those recorded, done when a test says;
+    pinned: the memory that copies went to."""
 
     def __init__(self) -> None:
         super().__init__("cupy")
         self.log: list[Any] = []
+        self.events: list[SimpleNamespace] = []
+        self.pinned: list[weakref.ref[npt.NDArray[Any]]] = []
         self.device, self.broken = 0, False
         fake = self
 
@@ -40,6 +45,10 @@ class FakeCupy(ModuleType):
             def __exit__(self, *_: object) -> None:
                 pass
 
+            def record(self) -> SimpleNamespace:
+                fake.events.append(SimpleNamespace(done=False))
+                return fake.events[-1]
+
         class RawModule:
             def __init__(self, code: str, options: tuple[str, ...]) -> None:
                 if fake.broken:
@@ -55,13 +64,19 @@ class FakeCupy(ModuleType):
         self.RawModule = RawModule
         self.cuda = SimpleNamespace(Stream=Stream, Device=lambda: SimpleNamespace(id=self.device))
 
+    def empty_pinned(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Memory that a weak reference tells of."""
+        memory = np.empty(shape, dtype)
+        self.pinned.append(weakref.ref(memory))
+        return memory
+
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCupy]:
     """CuPy's stand-in; the adapter is imported anew for it, and forgotten afterwards."""
     cupy = FakeCupy()
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setitem(sys.modules, "cupyx", ModuleType("cupyx"))
+    monkeypatch.setitem(sys.modules, "cupyx", SimpleNamespace(empty_pinned=cupy.empty_pinned))
     monkeypatch.delitem(sys.modules, "stream.kernels.cupy_", raising=False)
     yield cupy
     sys.modules.pop("stream.kernels.cupy_", None)
@@ -95,6 +110,20 @@ def test_a_board_runs_on_its_own_stream(fake: FakeCupy) -> None:
     assert board.stream == 5
     board.run(WARP)
     assert ("on", 5) in fake.log
+
+
+def test_a_frame_that_nobody_waits_for_has_its_memory_until_it_is_there(fake: FakeCupy) -> None:
+    module = importlib.import_module("stream.kernels.cupy_")
+    board = module.CupyBoard()
+    frame = SimpleNamespace(
+        shape=(4, 6), dtype=np.uint8, data=SimpleNamespace(ptr=16), get=lambda *_, **__: None
+    )
+    for _ in range(2):
+        board.download(module.CupyArray(frame))
+    assert all(memory() is not None for memory in fake.pinned)
+    fake.events[0].done = True
+    board.download(module.CupyArray(frame))
+    assert [memory() is None for memory in fake.pinned] == [True, False, False]
 
 
 def test_a_kernel_that_cannot_be_compiled_is_a_sentence(fake: FakeCupy) -> None:
