@@ -108,11 +108,7 @@ class Load:
 
     async def metrics(self) -> str:
         """The relay's own figures, as text."""
-        try:
-            async with self._http.get(f"{self._address}/metrics") as answer:
-                return await answer.text()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise BenchError(f"the relay says nothing any more ({type(error).__name__})") from error
+        return await metrics(self._http, self._address)
 
     async def close(self) -> None:
         """End every session, the viewers' first, and hang up."""
@@ -126,9 +122,8 @@ class Load:
     async def _connect(self, peer: RTCPeerConnection, path: str) -> None:
         keep_to_loopback(peer)
         await peer.setLocalDescription(await peer.createOffer())
-        async with self._http.post(
-            self._address + path, data=peer.localDescription.sdp, headers=SDP
-        ) as answer:
+        offer = peer.localDescription.sdp
+        async with answering(), self._http.post(self._address + path, data=offer, headers=SDP) as answer:
             text = await answer.text()
             if answer.status != 201:
                 raise BenchError(f"the relay answered {answer.status} to an offer: {text.strip()}")
@@ -150,15 +145,48 @@ class Load:
 
 
 @asynccontextmanager
+async def answering() -> AsyncIterator[None]:
+    """Asking the relay something.
+
+    Raises:
+        BenchError: it does not answer.
+    """
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise BenchError(f"the relay says nothing any more ({type(error).__name__})") from error
+
+
+async def metrics(http: aiohttp.ClientSession, address: str) -> str:
+    """The relay's own figures, as text.
+
+    Raises:
+        BenchError: it does not answer.
+    """
+    async with answering(), http.get(f"{address}/metrics") as answer:
+        return await answer.text()
+
+
+@asynccontextmanager
 async def loading(address: str, codec: str, pictures: Sequence[Encoded]) -> AsyncIterator[Load]:
     """A publisher of these pictures, of this codec, who has begun to send."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CONNECT_S)) as http:
+    async with _http() as http:
         load = Load(http, address, codec, LoopTrack(pictures))
         try:
             await load.publish()
             yield load
         finally:
             await load.close()
+
+
+async def metrics_of(address: str) -> str:
+    """`metrics`, by somebody who does nothing else there."""
+    async with _http() as http:
+        return await metrics(http, address)
+
+
+def _http() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CONNECT_S))
 
 
 def _connection() -> RTCPeerConnection:

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import time
 from collections.abc import Sequence
-from urllib.request import urlopen
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from bench import report
 from bench.budgets import VISITS, judge
 from bench.footage import Encoded, encoded_face
 from bench.glass import serving
-from bench.load import CONNECT_S, loading
+from bench.load import loading, metrics_of
 from bench.report import BenchError
 from bench.soak import MIB, Sample, parsed, size_of
 
@@ -44,9 +43,9 @@ def main(options: argparse.Namespace) -> int:
     pictures = encoded_face(options.codec, size)
     with serving("relay", options.codec, options.threads) as address:
         asyncio.run(visiting(address, options.codec, pictures, WARM))
-        before = left_behind(address)
+        before = asyncio.run(left_behind(address))
         first = asyncio.run(visiting(address, options.codec, pictures, options.visits))
-        figures = figures_of(first, before, left_behind(address))
+        figures = figures_of(first, before, asyncio.run(left_behind(address)))
     rows = [(title, report.number(figures[key])) for key, title in _SHOWN]
     verdicts = judge(VISITS, figures)
     print(report.table(("figure", "measured"), rows), file=report.text_stream(options.json))
@@ -82,11 +81,10 @@ async def visit(address: str, codec: str, pictures: Sequence[Encoded]) -> float:
     return first
 
 
-def left_behind(address: str) -> Sample:
+async def left_behind(address: str) -> Sample:
     """The relay's figures when everybody has left."""
-    time.sleep(SETTLE_S)
-    with urlopen(f"{address}/metrics", timeout=CONNECT_S) as answer:
-        return Sample(time.monotonic(), 0, (), {}, parsed(answer.read().decode()))
+    await asyncio.sleep(SETTLE_S)
+    return Sample(time.monotonic(), 0, (), {}, parsed(await metrics_of(address)))
 
 
 def figures_of(first: Sequence[float], before: Sample, after: Sample) -> dict[str, float | None]:

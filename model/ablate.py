@@ -26,14 +26,14 @@ from torch.utils.data import DataLoader, IterableDataset
 from model.arguments import above_zero, positive, side
 from model.config import Config
 from model.data.clips import Clip, ClipConfig, ClipSampler
-from model.data.portraits import FacesError
+from model.data.portraits import FacesError, Portraits
 from model.train import Options, Training
 from model.validate import Figures, validate
 from model.vretoucher import VRetouchEr
 from model.weights import WeightsError, load_weights, save_weights
 
 JUDGED_BY = ClipConfig(size=512, frames=8, clean_share=0.0)
-JUDGED_BATCHES = 6
+JUDGED_BATCHES = 3
 # Which modules a network without FIR, and one without MMA, has no use for.
 OF_PART = {"fir": ("fir", "spynet"), "mma": ("references", "transformer")}
 START = "the weights at the start"
@@ -80,6 +80,7 @@ class TrainingClips(IterableDataset[Clip]):
     """The same clips in the same order for every variant; each painted face is filmed twice."""
 
     def __init__(self, faces: Path, options: Options) -> None:
+        Portraits(faces, "train")  # what cannot be read is said here, not by the process that draws
         self.faces, self.options = faces, options
 
     def __iter__(self) -> Iterator[Clip]:
@@ -153,7 +154,7 @@ def run(options: argparse.Namespace) -> None:
     judged = [held_out.sample(4) for _ in range(JUDGED_BATCHES)]
     options.out.mkdir(parents=True, exist_ok=True)
     asked = ("steps", "base_steps", "batch", "frames", "size", "rate", "seed", "seeds")
-    settings = {k: getattr(options, k) for k in asked}
+    settings = {k: getattr(options, k) for k in asked} | {"judged clips": 4 * JUDGED_BATCHES}
     variants = [v for v in VARIANTS if v.name in (options.variants or [v.name])]
     with tempfile.TemporaryDirectory() as unused:
         of_a_step = {k: getattr(options, k) for k in ("batch", "frames", "size", "rate", "seed")}

@@ -42,6 +42,12 @@ def join(device: str) -> str:
     return device
 
 
+def wait() -> None:
+    """Until all processes have come here."""
+    if world() > 1:
+        dist.barrier()
+
+
 def leave() -> None:
     """Part from the others at the end."""
     if dist.is_initialized():

@@ -26,12 +26,12 @@ from model.arguments import above_zero, positive, side
 from model.config import PRESETS, Config, preset
 from model.curves import draw_curves
 from model.data.clips import Clip, ClipConfig, ClipSampler
-from model.data.portraits import FacesError
+from model.data.portraits import FacesError, Portraits
 from model.losses import LossWeights, Terms, Truth, frame_terms
 from model.optimiser import Optimiser
 from model.state import State
 from model.systems import LIVE, chosen_system, trainer_of
-from model.training import warm_average
+from model.training import TrainingError, demand_one_process, warm_average
 from model.validate import validate
 from model.vretoucher import Step, Trace, VRetouchEr
 from model.weights import WeightsError, load_weights, loading, save_atomic, save_weights
@@ -107,6 +107,7 @@ class ClipStream(IterableDataset[Clip]):
     again."""
 
     def __init__(self, options: Options, step: int) -> None:
+        Portraits(options.faces, "train")  # what cannot be read is said here, not by the process that draws
         self.options, self.step = options, step
 
     def __iter__(self) -> Iterator[Clip]:
@@ -343,20 +344,34 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line."""
+    try:
+        return _main(argv)
+    except KeyboardInterrupt:
+        print("stopped; go on from the last checkpoint with --resume", file=sys.stderr)
+        return 130
+
+
+def _main(argv: list[str] | None) -> int:
     system, argv = chosen_system(argv)
     if system != LIVE:
         return trainer_of(system)(argv)
     arguments = vars(parse(argv))
     try:
         run(arguments.pop("resume"), arguments.pop("start_from"), Options(**arguments))
-    except (FacesError, WeightsError, OSError) as error:
+    except (TrainingError, FacesError, WeightsError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
 def run(resume: bool, start_from: Path | None, options: Options) -> None:
-    """Train as asked."""
+    """Train as asked.
+
+    Raises:
+        TrainingError: torchrun has started several of it.
+        FacesError, WeightsError: the portraits or the weights cannot be used.
+    """
+    demand_one_process("preset live", "python -m model.train")
     clips = validation_clips(options)
     training = Training(options)
     if resume and (options.out / "checkpoint.pt").is_file():

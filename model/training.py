@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from model.weights import loading, system_of
+from model.distributed import launched
+from model.weights import loading, out_of_memory, system_of
 
 
 class TrainingError(ValueError):
@@ -28,6 +29,19 @@ def weights_of(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
 def warm_average(average: float, step: int) -> float:
     """Decay of the moving average of the weights after step `step`, from 1: the first steps soon leave it."""
     return min(average, step / (step + 10))
+
+
+def demand_one_process(system: str, command: str) -> None:
+    """What does not share its work must not run several times into one folder.
+
+    Raises:
+        TrainingError: torchrun has started more than one.
+    """
+    if launched() > 1:
+        raise TrainingError(
+            f"{system} is trained by one process, not by the {launched()} of torchrun; start it with "
+            f"`{command}`."
+        )
 
 
 def found_checkpoint(out: Path, resume: bool) -> bool:
@@ -91,9 +105,3 @@ def memory_said(batch: int, frames: int, size: int, remedy: str) -> Iterator[Non
         raise TrainingError(
             f"The memory does not suffice for {batch} clips of {frames} frames of {size} pixels; {remedy}."
         ) from error
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, the machine's or a GPU's, is out."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in said

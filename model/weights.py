@@ -35,7 +35,7 @@ def loading(path: Path, what: str, remedy: str, told: type[Exception] = WeightsE
         told: what is raised within and says all itself.
 
     Raises:
-        WeightsError: there is no such file, or what is done within fails.
+        WeightsError: there is no such file, or what is done within fails, but for want of memory.
     """
     if not path.is_file():
         raise WeightsError(f"There are no weights at {path}; {remedy}.")
@@ -44,8 +44,16 @@ def loading(path: Path, what: str, remedy: str, told: type[Exception] = WeightsE
     except told:
         raise
     except Exception as error:
+        if out_of_memory(error):
+            raise
         said = f"{type(error).__name__}: {error}".partition("\n")[0].removesuffix(":")
         raise WeightsError(f"{path} holds no {what} ({said}); restore it, or {remedy}.") from error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, the machine's or a GPU's, is out."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in said
 
 
 def system_of(saved: Any) -> str:

@@ -97,6 +97,9 @@ def main(argv: list[str] | None = None) -> int:
     except (VretouchError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; nothing half-written is left", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -122,6 +123,8 @@ def judge(retouch: Retouch, clips: Sequence[HeldOut], seers: Seers, no_flicker: 
     values = {name: found[name].value for name in METRICS}
     values |= {name: getattr(more, name) for name in ("removal", "drift", "flicker")}
     reasons = {name: score.reason for name, score in found.items() if score.value is None}
+    if all(math.isnan(found.drift) for found in on_faces):
+        values["drift"], reasons["drift"] = None, "no pixel is equal in raw and target"
     if no_flicker:
         values["flicker"], reasons["flicker"] = None, no_flicker
     drawn = [name for name in FRAME_CURVES if values[name] is not None]

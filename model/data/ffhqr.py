@@ -102,6 +102,9 @@ def main(argv: list[str] | None = None) -> int:
     except (PairsError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; nothing half-written is left", file=sys.stderr)
+        return 130
     print(", ".join(f"{count} pairs to {split}" for split, count in counts.items()))
     return 0
 

@@ -56,8 +56,9 @@ class Options:
     perceptual: bool = True
 
     def settings(self) -> dict[str, Any]:
-        """What makes the curve: a resumed training must have the same."""
-        same = ("preset", "batch", "frames", "size", "rate", "seed", "average", "perceptual")
+        """What a resumed training must have the same; its rate may change, which is what helps one that went
+        astray."""
+        same = ("preset", "batch", "frames", "size", "seed", "average", "perceptual")
         return {name: getattr(self, name) for name in same}
 
 

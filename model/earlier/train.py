@@ -15,7 +15,6 @@ from model.curves import draw_curves
 from model.data.clips import Clip
 from model.data.pairs import PairsError
 from model.data.portraits import FacesError
-from model.distributed import launched
 from model.earlier import Pairs, PairTraining
 from model.earlier.options import Options, parser
 from model.earlier.pairs import batches, held_out, to_device
@@ -27,6 +26,7 @@ from model.train import to_device as clip_to_device
 from model.training import (
     LossNotFiniteError,
     TrainingError,
+    demand_one_process,
     found_checkpoint,
     memory_said,
     not_finite,
@@ -132,6 +132,7 @@ class Run:
         """
         with resuming(self.path, self.options.system, self.options.settings()) as saved:
             self.training.load_state_dict(saved["training"])
+            set_rate(self.training, self.options.rate)
             self.averaged.load_state_dict(saved["averaged"])
             self.progress = Progress(**saved["progress"])
 
@@ -142,16 +143,12 @@ def prepare(options: Options, resume: bool, tests: list[Clip] | None = None) -> 
     Raises:
         TrainingError, PairsError, FacesError, WeightsError: it cannot start.
     """
-    if launched() > 1:
-        raise TrainingError(
-            f"{options.system} is trained by one process, not by the {launched()} of torchrun; start it with "
-            f"`python -m model.train --system {options.system}`."
-        )
+    demand_one_process(options.system, f"python -m model.train --system {options.system}")
     found = found_checkpoint(options.out, resume)
     config = config_of(options.system, options.preset)
     tests = [clip_to_device(c, options.device) for c in (held_out(options) if tests is None else tests)]
     training = training_of(config, _perceptual(options), options.seed, options.device)
-    _set_rate(training, options.rate)
+    set_rate(training, options.rate)
     network = training.network
     run = Run(options, training, copy.deepcopy(network), tests)  # type: ignore[arg-type]
     if found:
@@ -159,7 +156,7 @@ def prepare(options: Options, resume: bool, tests: list[Clip] | None = None) -> 
     return run
 
 
-def _set_rate(training: PairTraining, rate: float) -> None:
+def set_rate(training: PairTraining, rate: float) -> None:
     """The network's rate, the critic's in proportion."""
     parts = training.parts()
     factor = rate / parts["optimiser"].param_groups[0]["lr"]

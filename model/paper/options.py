@@ -71,8 +71,9 @@ class Options:
     threads: int = 2
 
     def settings(self) -> dict[str, Any]:
-        """What makes the curve: a resumed training must have the same."""
-        same = ("preset", "frames", "size", "motion", "references", "rate", "seed", "bf16", "average")
+        """What a resumed training must have the same; its rate and precision may change, which is what helps
+        one that went astray."""
+        same = ("preset", "frames", "size", "motion", "references", "seed", "average")
         chosen = {name: getattr(self, name) for name in same}
         clips = self.batch * self.accumulate * world()
         return {**chosen, "clips of a step": clips, "vgg": self.vgg != NONE, "teacher": self.teacher}

@@ -12,7 +12,7 @@ from model.data.ahead import made_ahead
 from model.data.clips import Clip
 from model.data.pairs import PairsError
 from model.data.sequences import PairClips, SequenceConfig
-from model.distributed import join, leave, rank, world
+from model.distributed import join, leave, rank, wait, world
 from model.paper.config import preset
 from model.paper.judge import judge
 from model.paper.losses import PERCEPTUAL_LAYERS
@@ -112,9 +112,10 @@ class Run:
             ) from error
 
     def report(self, terms: dict[str, float]) -> None:
-        """Judge, print a line and write everything, in the first process."""
+        """Judge, print a line and write everything, in the first process, for which the others wait."""
         if rank() == 0:
             self._write_report(terms)
+        wait()
         self.saved = self.training.steps
 
     def _write_report(self, terms: dict[str, float]) -> None:
@@ -148,6 +149,7 @@ class Run:
         """
         with resuming(self.path, PAPER, self.options.settings()) as saved:
             self.training.load_state_dict(saved["training"])
+            self.training.set_rate(self.options.rate)
             self.minutes, self.history = saved["minutes"], saved["history"]
             self.saved = self.training.steps
 

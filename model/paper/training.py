@@ -92,6 +92,12 @@ class PaperTraining:
         self.judging = adam([self.discriminator], rate)
         self.steps = 0
 
+    def set_rate(self, rate: float) -> None:
+        """Adam's rate of the steps to come, for all three."""
+        for optimiser in (self.localizing, self.retouching, self.judging):
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+
     def parts(self) -> dict[str, Any]:
         """What has a `state_dict`, by name."""
         return {

@@ -21,11 +21,10 @@ from stream.kernels.launch import OPTIONS, Launch, Variant, source_of
 
 
 class CupyArray:
-    """Memory of CuPy's on a GPU, and what must live as long."""
+    """Memory of CuPy's on a GPU."""
 
-    def __init__(self, held: Any, *beside: Any) -> None:
+    def __init__(self, held: Any) -> None:
         self.held, self.address = held, int(held.data.ptr)
-        self._beside = beside
 
 
 class CupyBoard:
@@ -44,7 +43,7 @@ class CupyBoard:
         except Exception as error:
             raise EngineError(f"CuPy finds no GPU ({error}); choose an engine of the CPU") from error
         self.stream = int(self._stream.ptr)
-        # Pinned memory that a copy may still write to, though nobody waits for it any more.
+        # Pinned memory that a copy may still read or write, though nobody waits for it any more.
         self._under_way: list[tuple[Any, Any]] = []
 
     def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> CupyArray:
@@ -59,22 +58,28 @@ class CupyBoard:
         with self._stream:
             there = cupy.empty(pinned.shape, np.uint8)
             there.set(pinned, self._stream)
-        return CupyArray(there, pinned)
+        self._keep_until_done(pinned)
+        return CupyArray(there)
 
     def download(self, array: DeviceArray) -> Callable[[], npt.NDArray[Any]]:
         """See stream.kernels.board.Board."""
         assert isinstance(array, CupyArray)
         pinned = cupyx.empty_pinned(array.held.shape, array.held.dtype)
         array.held.get(self._stream, out=pinned, blocking=False)
-        done = self._stream.record()
-        self._under_way = [(event, memory) for event, memory in self._under_way if not event.done]
-        self._under_way.append((done, pinned))
+        done = self._keep_until_done(pinned)
 
         def finish() -> npt.NDArray[Any]:
             done.synchronize()
             return np.asarray(pinned)
 
         return finish
+
+    def _keep_until_done(self, pinned: Any) -> Any:
+        """The event after which this memory is free."""
+        done = self._stream.record()
+        self._under_way = [(event, memory) for event, memory in self._under_way if not event.done]
+        self._under_way.append((done, pinned))
+        return done
 
     def copy(self, to: int, to_pitch: int, source: int, width: int, rows: int) -> None:
         """See stream.kernels.board.Board."""

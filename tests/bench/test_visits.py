@@ -76,6 +76,22 @@ def test_no_picture_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     run(main)
 
 
+def test_a_relay_that_is_gone_is_said() -> None:
+    async def main() -> None:
+        rooms = Rooms(MediaOptions(loopback=True), FakeFilter)
+        server = TestServer(make_app(rooms, PAGES), host="127.0.0.1")
+        await server.start_server()
+        address = f"http://127.0.0.1:{server.port}"
+        await server.close()
+        await rooms.close()
+        with pytest.raises(BenchError, match="says nothing any more"):
+            await visits.visit(address, "vp8", encoded_face("vp8", (320, 240), 0.2))
+        with pytest.raises(BenchError, match="says nothing any more"):
+            await visits.left_behind(address)
+
+    run(main)
+
+
 def test_no_visits_are_refused() -> None:
     parser = argparse.ArgumentParser()
     visits.add_arguments(parser)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.conftest import require
 
 torch = require("torch")
 
+from model import ablate  # noqa: E402
 from model import train as training_module  # noqa: E402
 from model.config import preset  # noqa: E402
 from model.data.clips import ClipConfig, ClipSampler  # noqa: E402
@@ -101,6 +103,42 @@ def test_each_face_is_filmed_twice_and_its_takes_lie_apart(faces_dir: Path, tmp_
     assert len(set(faces)) <= 16  # eight of a batch are hardly ever the same by chance
     pairs = list(itertools.pairwise(faces))
     assert sum(one == other for one, other in pairs) < 8
+
+
+def test_faces_that_are_all_held_out_are_said_before_anything_begins(
+    faces_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faces, start = tmp_path / "faces", tmp_path / "start.pt"
+    shutil.copytree(faces_dir, faces)
+    rows = json.loads((faces / "index.json").read_text())
+    (faces / "index.json").write_text(json.dumps([row | {"split": "heldout"} for row in rows]))
+    save_weights(VRetouchEr(preset("tiny")), start)
+    small = [str(faces), str(tmp_path / "out"), "--size", "64", "--steps", "1"]
+    for command, more in ((main, ("--preset", "tiny")), (ablate.main, ("--start-from", str(start)))):
+        assert command([*small, *more]) == 2
+        said = capsys.readouterr().err
+        assert "holds no face of split 'train'" in said.splitlines()[-1]
+        assert "Traceback" not in said
+
+
+def test_several_processes_would_write_the_same_files_and_are_refused(
+    faces_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main([str(faces_dir), str(tmp_path / "out"), "--preset", "tiny", "--steps", "1"]) == 2
+    assert "by one process, not by the 2 of torchrun" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_training_that_is_stopped_says_how_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training_module, "run", stopped)
+    assert main([str(tmp_path), str(tmp_path / "out")]) == 130
+    assert "--resume" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,17 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
         weights.load_weights(path)
 
 
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_want_of_memory_is_not_damage(error: Exception, tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    weights.save_weights(VRetouchEr(PRESETS["tiny"]), path)
+    with (
+        pytest.raises(type(error)),
+        weights.loading(path, "weights", "train them", weights.WeightsError),
+    ):
+        raise error
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "w.pt"
     weights.save_weights(VRetouchEr(PRESETS["tiny"]), path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from model.earlier import pairs as pairs_module  # noqa: E402
 from model.earlier.options import Options, parser  # noqa: E402
 from model.earlier.pairs import batches, held_out  # noqa: E402
 from model.earlier.systems import FrameByFrame, config_of, network_of  # noqa: E402
-from model.earlier.train import prepare  # noqa: E402
+from model.earlier.train import prepare, train  # noqa: E402
 from model.earlier.weights import load_earlier, save_earlier  # noqa: E402
 from model.perceptual import CACHED, PLACES  # noqa: E402
 from model.systems import chosen_system  # noqa: E402
@@ -238,11 +239,11 @@ def test_files_of_one_system_are_refused_by_another(
     assert run("bpfre", stills, out, "--steps", "1") == 0
     assert run("autoretouch", stills, out, "--steps", "2", "--resume") == 2
     assert run("bpfre", stills, out, "--steps", "2") == 2
-    assert run("bpfre", stills, out, "--steps", "2", "--resume", "--rate", "1") == 2
+    assert run("bpfre", stills, out, "--steps", "2", "--resume", "--frames", "3") == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 3
     assert "of bpfre, not of autoretouch" in said[0] and "--resume" in said[1]
-    assert "rate was 0.0002, not 1.0" in said[2]
+    assert "frames was 2, not 3" in said[2]
 
 
 @BOTH
@@ -268,6 +269,34 @@ def test_a_checkpoint_that_is_not_whole_is_said(
     assert run(system, stills, tmp_path, "--steps", "2", "--resume") == 2
     said = capsys.readouterr().err
     assert "holds no whole checkpoint" in said and said.count("\n") == 1
+
+
+@BOTH
+def test_a_training_goes_on_at_another_rate(system: str, stills: Path, tmp_path: Path) -> None:
+    options = Options(
+        system,
+        stills,
+        tmp_path,
+        preset="tiny",
+        steps=1,
+        batch=1,
+        frames=2,
+        size=64,
+        rate=2e-3,
+        perceptual=False,
+    )
+    train(options)
+    slower = prepare(replace(options, rate=5e-4), resume=True)
+    assert slower.progress.step == 1
+    rates = {
+        name: part.param_groups[0]["lr"]
+        for name, part in slower.training.parts().items()
+        if isinstance(part, torch.optim.Optimizer)
+    }
+    assert rates["optimiser"] == pytest.approx(5e-4)
+    faster = prepare(options, resume=True).training.parts()
+    for name, rate in rates.items():
+        assert faster[name].param_groups[0]["lr"] == pytest.approx(4 * rate)
 
 
 def test_several_processes_are_refused(

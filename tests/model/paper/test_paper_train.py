@@ -79,6 +79,16 @@ def test_a_resumed_training_has_the_curve_of_one_that_was_not_stopped(stills: Pa
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_training_goes_on_at_another_rate_and_precision(stills: Path, tmp_path: Path) -> None:
+    assert train(stills, tmp_path, "--iterations", "1", "--every", "1") == 0
+    more = ("--iterations", "2", "--every", "1", "--resume", "--rate", "1e-9", "--bf16")
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["training"]["network"]
+    assert train(stills, tmp_path, *more) == 0
+    after = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["training"]["network"]
+    assert [entry["step"] for entry in history(tmp_path)] == [1, 2]
+    assert max(float((after[name] - saved[name]).abs().max()) for name in saved) < 1e-7
+
+
 def test_gradients_of_two_batches_are_those_of_one_of_twice_the_size(stills: Path, tmp_path: Path) -> None:
     run = ("--iterations", "3", "--every", "1")
     assert train(stills, tmp_path / "a", *run, "--batch", "2") == 0
