@@ -72,6 +72,12 @@ def test_known_growth_is_found() -> None:
     assert figures["waited_p95_ms"] == pytest.approx(4.0)  # sound waits for the picture on purpose
 
 
+def test_connections_that_are_kept_are_no_growth_and_what_comes_later_is() -> None:
+    kept = [made(0, files=30), *(made(t, files=31) for t in range(10, 371, 10))]
+    assert figures_of(kept, flooded=True)["files_growth"] == 0
+    assert figures_of([*kept[:-1], made(370, files=32)], flooded=True)["files_growth"] == 1
+
+
 def test_minutes_are_not_read_off_seconds() -> None:
     figures = figures_of([made(t) for t in range(0, 31, 10)], flooded=False)
     assert figures["delay_growth"] is None
