@@ -42,6 +42,10 @@ class Slow(Plain):
     name, slow_s = "slow", 0.05
 
 
+class Slower(Plain):
+    name, slow_s = "slower", 0.15
+
+
 class Drifting(Plain):
     """Right at first; its error grows with its memory."""
 
@@ -160,7 +164,7 @@ def test_the_shipped_weights_see_work_in_these_faces_and_torch_equals_onnx() -> 
 @pytest.fixture
 def with_gpu(monkeypatch: pytest.MonkeyPatch) -> dict[str, Engine]:
     """A machine with a GPU on which engines are the ones given."""
-    engines: dict[str, Engine] = {"onnx-cpu": Slow(), "torch-cuda": Plain(), "onnx-cuda": Slow()}
+    engines: dict[str, Engine] = {"onnx-cpu": Slow(), "torch-cuda": Plain(), "onnx-cuda": Slower()}
     monkeypatch.setattr(engine_module, "has_gpu", lambda: True)
     monkeypatch.setattr(engine_module, "_load", lambda name, preset, threads: engines[name])
     return engines

@@ -42,15 +42,17 @@ def test_a_repeated_run_leaves_what_is_there(tmp_path: Path, capsys: pytest.Capt
     assert (tmp_path / "out/a/000000.png").read_bytes() == b"mine"
 
 
-def test_a_video_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_video_that_breaks_off_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     (tmp_path / "in").mkdir()
     make_video(tmp_path / "in/b.mp4", Clip(frames=2))
     monkeypatch.setattr("stream.unpack.cv2.imencode", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        main([str(tmp_path / "in"), str(tmp_path / "out")])
+    assert main([str(tmp_path / "in"), str(tmp_path / "out")]) == 130
+    assert capsys.readouterr().err == "stopped; nothing half-written is left\n"
     assert not list((tmp_path / "out").iterdir())
 
 
