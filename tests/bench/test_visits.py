@@ -10,6 +10,7 @@ from aiohttp.test_utils import TestServer
 from bench import visits
 from bench.budgets import VISITS, judge
 from bench.footage import encoded_face
+from bench.load import Load
 from bench.report import BenchError
 from bench.soak import MIB, Sample
 from stream.relay.http import make_app
@@ -63,6 +64,7 @@ def test_a_visitor_sees_a_picture_and_leaves_nothing(codec: str) -> None:
 
 def test_no_picture_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(visits, "NO_PICTURE_S", 0.0)
+    monkeypatch.setattr(Load, "seen", [0])
 
     async def main() -> None:
         rooms = Rooms(MediaOptions(loopback=True), FakeFilter)
