@@ -48,6 +48,8 @@ def test_the_import_contracts_hold(
 ) -> None:
     linter = require("importlinter.cli")
     monkeypatch.chdir(REPOSITORY)
+    # It would silence every logger that there is, for the tests that come after.
+    monkeypatch.setattr("logging.config.dictConfig", lambda _: None)
     broken = linter.lint_imports(config_filename="pyproject.toml", no_cache=True, no_logo=True)
     assert broken == 0, capsys.readouterr().out
 
