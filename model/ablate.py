@@ -114,10 +114,12 @@ def trained(
     return [training.averaged for training in trainings]
 
 
-def cell(values: Sequence[float]) -> str:
-    """Mean and standard deviation over the seeds."""
-    mean = f"{statistics.fmean(values):.3f}"
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.3f}"
+def cell(values: Sequence[float], digits: int = 3) -> str:
+    """Mean and standard deviation over the seeds, a dash where nothing was measured."""
+    if not values:
+        return "-"
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
 
 def report(rows: dict[str, list[Figures]], settings: dict[str, Any], out: Path) -> None:
@@ -204,6 +206,9 @@ def main(argv: list[str] | None = None) -> int:
     except (AblationError, FacesError, WeightsError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"stopped; the seeds that were done are in {options.out}", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -31,7 +31,7 @@ from model.losses import LossWeights, Terms, Truth, frame_terms
 from model.optimiser import Optimiser
 from model.state import State
 from model.systems import LIVE, chosen_system, trainer_of
-from model.training import TrainingError, demand_one_process, warm_average
+from model.training import TrainingError, demand_one_process, memory_said, warm_average
 from model.validate import validate
 from model.vretoucher import Step, Trace, VRetouchEr
 from model.weights import WeightsError, load_weights, loading, save_atomic, save_weights
@@ -368,18 +368,19 @@ def run(resume: bool, start_from: Path | None, options: Options) -> None:
     """Train as asked.
 
     Raises:
-        TrainingError: torchrun has started several of it.
+        TrainingError: torchrun has started several of it, or memory is out.
         FacesError, WeightsError: the portraits or the weights cannot be used.
     """
     demand_one_process("preset live", "python -m model.train")
-    clips = validation_clips(options)
-    training = Training(options)
-    if resume and (options.out / "checkpoint.pt").is_file():
-        training.resume()
-    elif start_from is not None:
-        training.start_from(start_from)
-    options.out.mkdir(parents=True, exist_ok=True)
-    train(training, clips)
+    with memory_said(options.batch, options.frames, options.size, "lower --batch, --frames or --size"):
+        clips = validation_clips(options)
+        training = Training(options)
+        if resume and (options.out / "checkpoint.pt").is_file():
+            training.resume()
+        elif start_from is not None:
+            training.start_from(start_from)
+        options.out.mkdir(parents=True, exist_ok=True)
+        train(training, clips)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from bench.report import Part
 from bench.reproduction.judged import FIGURES, Judged
 from bench.reproduction.methods import ABLATIONS, AUTORETOUCH, BASE, BPFRE, COMPARED, FULL, NO_FIR, NO_MMA
 from bench.reproduction.trained import Spent
+from model.ablate import cell
 
 RAW, BILATERAL, EMPTY = "Raw pairs", "Bilateral filter", "Empty map"
 COLUMNS = {
@@ -56,14 +57,6 @@ class Results:
 def spread(values: Sequence[float]) -> float:
     """Standard deviation over the seeds; 0 of one."""
     return statistics.stdev(values) if len(values) > 1 else 0.0
-
-
-def cell(values: Sequence[float], digits: int) -> str:
-    """Mean and spread, a dash where nothing was measured."""
-    if not values:
-        return "-"
-    mean = f"{statistics.fmean(values):.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} ± {spread(values):.{digits}f}"
 
 
 def table(results: Results, methods: Sequence[tuple[str, str]], untrained: Sequence[str]) -> Part:

@@ -130,6 +130,18 @@ def test_several_processes_would_write_the_same_files_and_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_want_of_memory_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, faces_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(training_module, "validation_clips", full)
+    assert main([str(faces_dir), str(tmp_path / "out"), "--preset", "tiny"]) == 2
+    said = capsys.readouterr().err
+    assert "memory does not suffice" in said and "lower --batch" in said and said.count("\n") == 1
+
+
 def test_a_training_that_is_stopped_says_how_it_goes_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

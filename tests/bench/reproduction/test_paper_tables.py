@@ -27,6 +27,7 @@ from bench.reproduction.methods import (  # noqa: E402
 )
 from bench.reproduction.tables import BILATERAL, EMPTY, RAW, Results  # noqa: E402
 from bench.reproduction.trained import Spent  # noqa: E402
+from model.ablate import cell  # noqa: E402
 
 AHEAD = {FULL.key: 3.0, NO_FIR.key: 2.0, NO_MMA.key: 2.0, BASE.key: 1.0}
 
@@ -50,9 +51,9 @@ def results(ahead: dict[str, float] | None = None, seeds: int = 3) -> Results:
 
 
 def test_a_cell_is_mean_and_standard_deviation() -> None:
-    assert tables.cell([1.0, 2.0, 3.0], 2) == "2.00 ± 1.00"
-    assert tables.cell([1.0], 1) == "1.0"
-    assert tables.cell([], 2) == "-"
+    assert cell([1.0, 2.0, 3.0], 2) == "2.00 ± 1.00"
+    assert cell([1.0], 1) == "1.0"
+    assert cell([], 2) == "-"
 
 
 def test_table_1_has_the_papers_rows_and_dashes_where_nothing_was_measured() -> None:
