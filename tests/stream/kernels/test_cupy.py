@@ -126,6 +126,19 @@ def test_a_frame_that_nobody_waits_for_has_its_memory_until_it_is_there(fake: Fa
     assert [memory() is None for memory in fake.pinned] == [True, False, False]
 
 
+def test_a_frame_on_its_way_there_has_its_memory_until_it_is_there(fake: FakeCupy) -> None:
+    fake.empty = lambda shape, _: SimpleNamespace(
+        shape=shape, set=lambda *_: None, data=SimpleNamespace(ptr=16)
+    )
+    board = importlib.import_module("stream.kernels.cupy_").CupyBoard()
+    for _ in range(2):
+        board.upload(np.zeros((4, 6), np.uint8), 16)
+    assert all(memory() is not None for memory in fake.pinned)
+    fake.events[0].done = True
+    board.upload(np.zeros((4, 6), np.uint8), 16)
+    assert [memory() is None for memory in fake.pinned] == [True, False, False]
+
+
 def test_a_kernel_that_cannot_be_compiled_is_a_sentence(fake: FakeCupy) -> None:
     run = importlib.import_module("stream.kernels.cupy_").run
     fake.broken = True
