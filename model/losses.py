@@ -33,6 +33,10 @@ class LossWeights:
     keep: float = 4.0
 
 
+# For a network that cannot tell marks yet: the L1 terms are least where nothing is changed, the gain is not.
+GAIN_LED = LossWeights(retouch=8.0, detail=3.0, broad=4.0, temporal=12.0, gain=1.0)
+
+
 @dataclass(frozen=True)
 class Truth:
     """One frame's truth.

@@ -22,12 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from model.arguments import above_zero, positive, side
+from model.arguments import above_zero, positive, share, side
 from model.config import PRESETS, Config, preset
 from model.curves import draw_curves
 from model.data.clips import Clip, ClipConfig, ClipSampler
 from model.data.portraits import FacesError, Portraits
-from model.losses import LossWeights, Terms, Truth, frame_terms
+from model.losses import GAIN_LED, LossWeights, Terms, Truth, frame_terms
 from model.optimiser import Optimiser
 from model.state import State
 from model.systems import LIVE, chosen_system, trainer_of
@@ -66,6 +66,7 @@ class Options:
         shine at most, so that it is learnt late.
     clean_share: clips with nothing painted, which teach the network to leave skin alone.
     compile: fuse the network and the losses with torch.compile; minutes at the start, a third less a step.
+    gain_first: part of the budget in which the gain leads the loss; for a network that begins with nothing.
     """
 
     faces: Path
@@ -87,6 +88,7 @@ class Options:
     diffuse: float = 1.2
     clean_share: float = 0.08
     compile: bool = False
+    gain_first: float = 0.0
 
 
 @dataclass
@@ -165,7 +167,6 @@ class Training:
         self.averaged.load_state_dict(self.network.state_dict())
         self.optimiser = Optimiser(self.network, options.rate)
         self.progress = Progress()
-        self.weights = LossWeights()
         self.trace: TraceFunction = self.network.trace
         self.frame_terms: TermsFunction = frame_terms
         if options.compile:
@@ -216,9 +217,15 @@ class Training:
         self.network.load_state_dict(network.state_dict())
         self.averaged.load_state_dict(network.state_dict())
 
+    @property
+    def weights(self) -> LossWeights:
+        """Of the loss's terms, now."""
+        led = self.progress.share(self.options) < self.options.gain_first
+        return GAIN_LED if led else LossWeights()
+
     def clip_loss(self, clip: Clip) -> tuple[Tensor, dict[str, float]]:
         """Mean loss over the frames of a clip, run recurrently, and its terms."""
-        state = self.network.fresh_state(clip.raw[:, 0])
+        weights, state = self.weights, self.network.fresh_state(clip.raw[:, 0])
         error_prev: Tensor | None = None
         totals: list[Tensor] = []
         terms: list[Terms] = []
@@ -227,8 +234,8 @@ class Training:
             with torch.autocast(self.options.device, torch.bfloat16, enabled=self.options.bf16):
                 step, trace = self.trace(truth.raw, state)
             state = step.state
-            frame, error_prev = self.frame_terms(step, trace, truth, error_prev, self.weights)
-            totals.append(frame.total(self.weights))
+            frame, error_prev = self.frame_terms(step, trace, truth, error_prev, weights)
+            totals.append(frame.total(weights))
             terms.append(frame)
         names = Terms.__dataclass_fields__
         means = {name: sum(float(getattr(t, name).detach()) for t in terms) / len(terms) for name in names}
@@ -334,6 +341,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     p.add_argument(
         "--compile", action="store_true", help="fuse with torch.compile: slower to start, faster to run"
+    )
+    p.add_argument(
+        "--gain-first",
+        type=share,
+        default=Options.gain_first,
+        help="part of the budget in which the gain leads the loss, 0 to 1: from nothing, 0.4 learns sooner",
     )
     p.add_argument("--average", type=float, default=Options.average)
     p.add_argument("--every", type=positive, default=Options.every, help="steps between validations")

@@ -32,6 +32,7 @@ class Budget:
         batch, frames, size: clips of a step, their frames, and the side of a frame in face pixels.
         preset: of all systems.
         rate, earlier_rate: peak learning rate of the causal network; of the earlier systems.
+        gain_first: of the causal network's budget (model.train.Options): it begins with nothing.
         perceptual: train the earlier systems with VGG-19's term.
         every: steps between checkpoints.
     """
@@ -44,6 +45,7 @@ class Budget:
     preset: str = "live"
     rate: float = 1e-3
     earlier_rate: float = 1e-3
+    gain_first: float = 0.4
     perceptual: bool = False
     every: int = 500
 
@@ -128,7 +130,12 @@ class Work:
 
     def _train_causal(self, method: Method, seed: int) -> Spent:
         training = Training(
-            Options(**self._common(method, seed), faces=self.faces, rate=self.budget.rate),
+            Options(
+                **self._common(method, seed),
+                faces=self.faces,
+                rate=self.budget.rate,
+                gain_first=self.budget.gain_first,
+            ),
             method.config(self.budget.preset),
         )
         if (training.options.out / "checkpoint.pt").is_file():

@@ -161,6 +161,8 @@ def test_a_training_that_is_stopped_says_how_it_goes_on(
         (["--batch", "none"], "--batch"),
         (["--minutes", "0"], "--minutes"),
         (["--rate", "fast"], "--rate"),
+        (["--gain-first", "1.2"], "--gain-first"),
+        (["--gain-first", "nan"], "--gain-first"),
     ],
 )
 def test_numbers_out_of_range_are_refused(
@@ -196,6 +198,19 @@ def test_the_budget_ends_by_steps_or_minutes(faces_dir: Path, tmp_path: Path) ->
     assert Progress(step=5, minutes=1.0).share(chosen) == 0.5
     assert Progress(step=1, minutes=3.0).share(chosen) == 0.75
     assert Progress(step=99).share(chosen) == 1.0
+
+
+def test_the_gain_leads_as_long_as_asked(faces_dir: Path, tmp_path: Path) -> None:
+    training = Training(options(faces_dir, tmp_path, steps=10, gain_first=0.4))
+    led = []
+    for training.progress.step in (0, 3, 4, 9):
+        led.append(training.weights.gain * 10 > training.weights.retouch)
+    assert led == [True, True, False, False]
+    clip = ClipSampler(faces_dir, ClipConfig(size=64, frames=3), seed=1).sample(2)
+    losses = {}
+    for training.progress.step in (0, 4):
+        losses[training.progress.step] = float(training.clip_loss(clip)[0].detach())
+    assert losses[0] != losses[4]
 
 
 def test_the_rate_warms_up_and_falls() -> None:
