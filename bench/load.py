@@ -14,7 +14,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from bench.footage import FPS, TICKS, Encoded
 from bench.report import BenchError
-from stream.relay.hooks import keep_to_loopback, tap_audio
+from stream.relay.hooks import keep_to_this_machine, tap_audio
 
 STREAM = "soak"
 SDP = {"Content-Type": "application/sdp"}
@@ -120,7 +120,7 @@ class Load:
         await asyncio.gather(*(peer.close() for peer in self._peers))
 
     async def _connect(self, peer: RTCPeerConnection, path: str) -> None:
-        keep_to_loopback(peer)
+        keep_to_this_machine(peer)
         await peer.setLocalDescription(await peer.createOffer())
         offer = peer.localDescription.sdp
         async with answering(), self._http.post(self._address + path, data=offer, headers=SDP) as answer:

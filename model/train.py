@@ -31,7 +31,7 @@ from model.losses import GAIN_LED, LossWeights, Terms, Truth, frame_terms
 from model.optimiser import Optimiser
 from model.state import State
 from model.systems import LIVE, chosen_system, trainer_of
-from model.training import TrainingError, demand_one_process, memory_said, warm_average
+from model.training import TrainingError, average_into, demand_one_process, memory_said, warm_average
 from model.validate import validate
 from model.vretoucher import Step, Trace, VRetouchEr
 from model.weights import WeightsError, load_weights, loading, save_atomic, save_weights
@@ -138,14 +138,6 @@ def learning_rate(share: float, peak: float) -> float:
     """Linear warm-up over the first 2 % of the budget, then a cosine down to 2 % of the peak."""
     warm = min(1.0, share / 0.02 + 0.02)
     return peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
-
-
-@torch.no_grad()
-def average_into(averaged: nn.Module, network: nn.Module, decay: float) -> None:
-    """Moving average of the weights (Polyak), in place."""
-    pairs = zip(averaged.parameters(), network.parameters(), strict=True)
-    for mean, new in pairs:
-        mean.lerp_(new, 1 - decay)
 
 
 def to_device(clip: Clip, device: str) -> Clip:

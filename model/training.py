@@ -31,6 +31,14 @@ def warm_average(average: float, step: int) -> float:
     return min(average, step / (step + 10))
 
 
+@torch.no_grad()
+def average_into(averaged: nn.Module, network: nn.Module, decay: float) -> None:
+    """Moving average of the weights (Polyak), in place."""
+    pairs = zip(averaged.parameters(), network.parameters(), strict=True)
+    for mean, new in pairs:
+        mean.lerp_(new, 1 - decay)
+
+
 def demand_one_process(system: str, command: str) -> None:
     """What does not share its work must not run several times into one folder.
 

@@ -24,8 +24,7 @@ from model.paper.losses import (
     pixel_loss,
 )
 from model.paper.network import PaperVRetouchEr
-from model.train import average_into
-from model.training import LossNotFiniteError, warm_average, weights_of
+from model.training import LossNotFiniteError, average_into, warm_average, weights_of
 
 RATE = 2e-4
 

@@ -5,9 +5,11 @@ test in tests/stream/relay/test_hooks.py, which fails when a new version moves i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
+from aioice.candidate import Candidate, candidate_priority
+from aioice.ice import Connection, StunProtocol
 from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
 from aiortc.codecs import CODECS
 from aiortc.rtcpeerconnection import find_common_codecs
@@ -26,6 +28,7 @@ from stream.relay.intake import AudioIntake, PromptBuffer, StraightThrough, Vide
 from stream.relay.options import MediaOptions
 
 LOOPBACK = "127.0.0.1"
+_AFTER_LOOPBACK = 65534
 # aiortc's own, and those for peers whose certificate has an RSA key, as GStreamer's has.
 CIPHERS = (
     b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-SHA:"
@@ -140,19 +143,41 @@ def _with_ciphers(create: Callable[..., Any]) -> Callable[..., Any]:
     return context
 
 
-def keep_to_loopback(connection: RTCPeerConnection) -> None:
-    """Gather candidates on 127.0.0.1 only, where aioice would take every address but this; before the local
-    description is set."""
+def keep_to_this_machine(connection: RTCPeerConnection) -> None:
+    """Gather candidates on 127.0.0.1, which aioice leaves out, and after it on this machine's own addresses,
+    and hear nobody from elsewhere on them; before the local description is set.
+
+    Firefox makes no pair with 127.0.0.1 (media.peerconnection.ice.loopback), so that alone does not do.
+    """
     transports = {transceiver.receiver.transport for transceiver in connection.getTransceivers()}
     if connection.sctp is not None:
         transports.add(connection.sctp.transport)
     for transport in transports:
         ice = transport.transport.iceGatherer._connection
-        ice.get_component_candidates = _on_loopback(ice.get_component_candidates)  # type: ignore[method-assign]
+        ice.get_component_candidates = _on_this_machine(ice)  # type: ignore[method-assign]
 
 
-def _on_loopback(gather: Callable[..., Any]) -> Callable[..., Any]:
-    def candidates(component: int, **_elsewhere: Any) -> Any:
-        return gather(component=component, addresses=[LOOPBACK])
+def _on_this_machine(ice: Connection) -> Any:
+    gather = ice.get_component_candidates
+
+    async def candidates(component: int, addresses: list[str]) -> list[Candidate]:
+        own = {LOOPBACK, *addresses}
+        found = await gather(component=component, addresses=[LOOPBACK, *addresses])
+        for protocol in ice._protocols:
+            _hear_only(own, protocol)
+        for candidate in found:
+            if candidate.type == "host" and candidate.host != LOOPBACK:
+                candidate.priority = candidate_priority(component, "host", local_pref=_AFTER_LOOPBACK)
+        return found
 
     return candidates
+
+
+def _hear_only(own: Collection[str], protocol: StunProtocol) -> None:
+    receive = protocol.datagram_received
+
+    def received(data: bytes | str, addr: tuple[Any, ...]) -> None:
+        if addr[0] in own:
+            receive(data, addr)
+
+    protocol.datagram_received = received  # type: ignore[method-assign]

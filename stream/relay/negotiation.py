@@ -17,7 +17,7 @@ from aiortc import (
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from stream.relay.errors import BadOffer
-from stream.relay.hooks import LOOPBACK, keep_to_loopback, served, speak_with_rsa
+from stream.relay.hooks import LOOPBACK, keep_to_this_machine, served, speak_with_rsa
 from stream.relay.options import MediaOptions
 
 Purpose = Literal["publish", "watch"]
@@ -111,7 +111,7 @@ async def take_offer(connection: RTCPeerConnection, offer: Offer) -> None:
 async def make_answer(connection: RTCPeerConnection, options: MediaOptions) -> str:
     """The answer with all candidates inside."""
     if options.loopback:
-        keep_to_loopback(connection)
+        keep_to_this_machine(connection)
     try:
         await connection.setLocalDescription(await connection.createAnswer())
     except Exception as error:
@@ -126,7 +126,7 @@ def _directions(part: MediaDescription) -> tuple[bool, bool]:
 
 def _useful(sdp: str, loopback: bool) -> str:
     """Without names of the local network, which only a multicast query could resolve, and over loopback
-    without addresses elsewhere: who offers them reaches us first. And without a word that no more candidates
+    without other addresses: who offers them reaches us first. And without a word that no more candidates
     come, since those of the checks that reach us still do."""
     kept = []
     for line in sdp.splitlines():

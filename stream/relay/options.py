@@ -26,7 +26,7 @@ class MediaOptions:
     converted. max_publishers, max_viewers: at a time; max_pending: offers answered but not yet connected.
     connect_deadline_s: for these. idle_s: a session nothing is heard of for so long ends; max_session_s: and
     any after so long. ice_servers: the relay's own use of STUN and TURN; none by default. loopback: media
-    goes over 127.0.0.1 only. strength, also, keep: of stream.live.settings.Settings when a stream begins.
+    comes from this machine only. strength, also, keep: of stream.live.settings.Settings when a stream begins.
     """
 
     codec: str = "auto"

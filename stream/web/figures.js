@@ -75,5 +75,7 @@ function plus(part, more) {
 function roundTripMs(report) {
   const chosen = report.find((part) => part.type === 'transport')?.selectedCandidatePairId;
   const pair = report.find((part) => part.id === chosen || (part.type === 'candidate-pair' && part.nominated));
-  return pair?.currentRoundTripTime === undefined ? null : pair.currentRoundTripTime * 1e3;
+  const heard = report.find((part) => part.type === 'remote-inbound-rtp' && part.kind === 'video');
+  const seconds = pair?.currentRoundTripTime ?? heard?.roundTripTime;  // Firefox tells the second only
+  return seconds === undefined ? null : seconds * 1e3;
 }

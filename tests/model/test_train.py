@@ -17,7 +17,8 @@ from model import train as training_module  # noqa: E402
 from model.config import preset  # noqa: E402
 from model.data.clips import ClipConfig, ClipSampler  # noqa: E402
 from model.data.sequences import made  # noqa: E402
-from model.train import ClipStream, Options, Progress, Training, average_into, learning_rate, main  # noqa: E402
+from model.train import ClipStream, Options, Progress, Training, learning_rate, main  # noqa: E402
+from model.training import average_into  # noqa: E402
 from model.validate import figures, mean_figures, retouch_clip, validate  # noqa: E402
 from model.vretoucher import VRetouchEr  # noqa: E402
 from model.weights import load_weights, save_weights  # noqa: E402

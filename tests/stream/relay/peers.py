@@ -26,7 +26,7 @@ from av.video.frame import VideoFrame
 
 from stream.relay.codec import CLOCK, open_codec
 from stream.relay.colour import ToRgb, ToYuv
-from stream.relay.hooks import keep_to_loopback
+from stream.relay.hooks import keep_to_this_machine
 from stream.relay.rooms import Answer, Rooms
 from tests.stream.relay.fakes import CLOSINGS, frame_rgb, number_of, patch_of
 
@@ -41,7 +41,7 @@ def connection() -> RTCPeerConnection:
 
 
 async def offer_of(peer: RTCPeerConnection) -> str:
-    keep_to_loopback(peer)
+    keep_to_this_machine(peer)
     await peer.setLocalDescription(await peer.createOffer())
     return peer.localDescription.sdp
 

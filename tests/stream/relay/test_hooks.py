@@ -9,10 +9,12 @@ import asyncio
 import datetime
 import inspect
 import queue
+import socket
 import threading
 from typing import Any
 
 import aioice.ice
+import aioice.stun
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 from aiortc.codecs.h264 import H264Encoder
@@ -42,7 +44,7 @@ from stream.relay.audio import OPUS_CLOCK
 from stream.relay.codec import CLOCK, open_codec
 from stream.relay.colour import ToYuv
 from stream.relay.hooks import (
-    keep_to_loopback,
+    keep_to_this_machine,
     listen,
     rtp_origin_in,
     rtp_time_sent,
@@ -202,24 +204,54 @@ def test_rtp_times_can_be_read() -> None:
     run(main)
 
 
-def test_candidates_are_kept_to_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+def kept_to_this_machine(own: list[str], monkeypatch: pytest.MonkeyPatch) -> RTCPeerConnection:
     assert "self.get_component_candidates(component=component, addresses=addresses)" in inspect.getsource(
         aioice.ice.Connection.gather_candidates
     )
-    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda **_: ["192.0.2.1"])
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda **_: own)
+    peer = fresh()
+    peer.addTransceiver("video")
+    peer.createDataChannel("control")
+    keep_to_this_machine(peer)
+    return peer
 
+
+def test_candidates_are_this_machines_and_loopback_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        peer = fresh()
-        peer.addTransceiver("video")
-        peer.createDataChannel("control")
-        keep_to_loopback(peer)
+        peer = kept_to_this_machine(["127.0.0.2"], monkeypatch)
         await peer.setLocalDescription(await peer.createOffer())
         media = SessionDescription.parse(peer.localDescription.sdp).media
-        found = {candidate.ip for part in media for candidate in part.ice_candidates}
-        assert found == {"127.0.0.1"}
+        for found in (part.ice_candidates for part in media):
+            assert [one.ip for one in sorted(found, key=lambda one: -one.priority)] == [
+                "127.0.0.1",
+                "127.0.0.2",
+            ]
+            assert len({candidate.priority for candidate in found}) == 2
         await peer.close()
 
     run(main)
+
+
+def test_nobody_is_heard_from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger's address is one that the machine did not name as its own."""
+    heard: list[str] = []
+    monkeypatch.setattr(aioice.ice.Connection, "request_received", lambda *args: heard.append(args[2][0]))
+
+    async def main() -> None:
+        peer = kept_to_this_machine(["127.0.0.2"], monkeypatch)
+        await peer.setLocalDescription(await peer.createOffer())
+        part = SessionDescription.parse(peer.localDescription.sdp).media[0]
+        request = aioice.stun.Message(aioice.stun.Method.BINDING, aioice.stun.Class.REQUEST)
+        for here in ("127.0.0.3", "127.0.0.2", "127.0.0.1"):
+            with socket.socket(type=socket.SOCK_DGRAM) as sender:
+                sender.bind((here, 0))
+                for candidate in part.ice_candidates:
+                    sender.sendto(bytes(request), (candidate.ip, candidate.port))
+        await asyncio.sleep(0.1)
+        await peer.close()
+
+    run(main)
+    assert sorted(heard) == ["127.0.0.1"] * 2 + ["127.0.0.2"] * 2
 
 
 def test_codecs_that_can_be_spoken_are_named_in_the_order_offered() -> None:
