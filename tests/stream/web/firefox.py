@@ -1,0 +1,104 @@
+"""Firefox with its own fake camera, driven by WebDriver BiDi (W3C), which it speaks without a driver between."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+PROGRAM = Path("/usr/bin/firefox-esr")
+PREFERENCES: dict[str, Any] = {
+    "media.navigator.streams.fake": True,
+    "media.navigator.permission.disabled": True,
+    "media.gmp-manager.updateEnabled": False,
+    "app.update.auto": False,
+    "datareporting.policy.dataSubmissionEnabled": False,
+}
+PATIENCE_S = 40.0
+
+
+class Firefox:
+    """One window. profile: an empty folder."""
+
+    def __init__(self, profile: Path) -> None:
+        lines = [
+            f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in PREFERENCES.items()
+        ]
+        (profile / "user.js").write_text("\n".join(lines))
+        command = [PROGRAM, "--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0"]
+        self._process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
+        self._loop, self._numbers = asyncio.Runner(), itertools.count()
+        try:
+            self._loop.run(self._connect(self._address()))
+        except BaseException:
+            self.close()
+            raise
+
+    def _address(self) -> str:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            if found := re.search(r"WebDriver BiDi listening on (ws://\S+)", line):
+                return found[1]
+        raise AssertionError("Firefox ended before it listened")
+
+    async def _connect(self, address: str) -> None:
+        self._web = aiohttp.ClientSession()
+        self._socket = await self._web.ws_connect(f"{address}/session", max_msg_size=0)
+        await self._command("session.new", {"capabilities": {}})
+        tree = await self._command("browsingContext.getTree", {})
+        self._context: str = tree["contexts"][0]["context"]
+
+    async def _command(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        number = next(self._numbers)
+        await self._socket.send_json({"id": number, "method": method, "params": parameters})
+        while True:
+            answer = await asyncio.wait_for(self._socket.receive_json(), PATIENCE_S)
+            if answer.get("id") == number:
+                assert answer["type"] == "success", answer
+                return dict(answer["result"])
+
+    def open(self, url: str) -> None:
+        """Show a page, and wait until it is loaded."""
+        where = {"context": self._context, "url": url, "wait": "complete"}
+        self._loop.run(self._command("browsingContext.navigate", where))
+
+    def preload(self, script: str) -> None:
+        """Have pages opened from now on run a script first."""
+        wrapped = {"functionDeclaration": f"() => {{ {script} }}"}
+        self._loop.run(self._command("script.addPreloadScript", wrapped))
+
+    def run(self, script: str) -> Any:
+        """Value of a JavaScript expression, which may be a promise, as JSON carries it."""
+        call = {
+            "functionDeclaration": f"async () => JSON.stringify(await ({script}))",
+            "target": {"context": self._context},
+            "awaitPromise": True,
+            "userActivation": True,
+        }
+        answer = self._loop.run(self._command("script.callFunction", call))
+        assert answer["type"] == "success", answer
+        return json.loads(answer["result"].get("value", "null"))
+
+    def until(self, script: str) -> None:
+        """Wait until an expression holds."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not self.run(script):
+            assert time.monotonic() < deadline_s, f"it did not come to be: {script}"
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.communicate(timeout=20)
+        if hasattr(self, "_web"):
+            self._loop.run(self._web.close())
+        self._loop.close()
