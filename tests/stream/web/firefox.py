@@ -1,4 +1,4 @@
-"""Firefox with its own fake camera, driven by WebDriver BiDi (W3C), which it speaks without a driver between."""
+"""Firefox with its own fake camera, driven by WebDriver BiDi (W3C), which needs no driver between."""
 
 from __future__ import annotations
 
