@@ -16,7 +16,13 @@ class MediaError(VretouchError):
 
 
 class BadOffer(MediaError):  # noqa: N818
-    """An offer that cannot be answered: no SDP, nothing to send or receive, or a codec that is not served."""
+    """An offer that cannot be answered: no SDP, or nothing to send or receive."""
+
+
+class NoCodec(MediaError):  # noqa: N818
+    """An offer without the video codec that is served."""
+
+    status = 406
 
 
 class NoStream(MediaError):  # noqa: N818

@@ -16,7 +16,7 @@ from aiortc import (
 )
 from aiortc.sdp import MediaDescription, SessionDescription
 
-from stream.relay.errors import BadOffer
+from stream.relay.errors import BadOffer, NoCodec
 from stream.relay.hooks import LOOPBACK, keep_to_this_machine, served, speak_with_rsa
 from stream.relay.options import MediaOptions
 
@@ -67,18 +67,19 @@ def read_offer(sdp: str, purpose: Purpose, loopback: bool) -> Offer:
 
 
 def choose_codec(wanted: str, offer: Offer) -> str:
-    """The codec of a publication: `vp8` or `h264`. wanted: see stream.relay.options.CODECS."""
+    """The codec of a publication: `vp8` or `h264`; NoCodec where it is not offered. wanted: see
+    stream.relay.options.CODECS."""
     choices = ("h264", "vp8") if wanted == "auto" else (wanted,)
     for codec in choices:
         if codec in offer.codecs:
             return codec
-    raise BadOffer(f"the offer has no video codec that is served here; offer {_either(choices)}")
+    raise NoCodec(f"the offer has no video codec that is served here; offer {_either(choices)}")
 
 
 def demand_codec(codec: str, offer: Offer) -> None:
-    """BadOffer where a viewer does not offer the publication's codec."""
+    """NoCodec where a viewer does not offer the publication's codec."""
     if codec not in offer.codecs:
-        raise BadOffer(f"the stream is {_SHOWN[codec]}, which the offer does not have; offer it")
+        raise NoCodec(f"the stream is {_SHOWN[codec]}, which the offer does not have; offer it")
 
 
 def new_connection(options: MediaOptions) -> RTCPeerConnection:

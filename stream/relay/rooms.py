@@ -60,7 +60,7 @@ class Rooms:
         self._closed = False
 
     async def publish(self, offer_sdp: str, stream: str | None) -> Answer:
-        """Begin a stream. Raises BadOffer, Taken or Full."""
+        """Begin a stream. Raises BadOffer, NoCodec, Taken or Full."""
         offer = read_offer(offer_sdp, "publish", self._options.loopback)
         codec = choose_codec(self._options.codec, offer)
         name = secrets.token_urlsafe(8) if stream is None else stream
@@ -75,7 +75,7 @@ class Rooms:
         return Answer(publication.id, sdp, name)
 
     async def watch(self, offer_sdp: str, stream: str) -> Answer:
-        """Begin to watch a stream. Raises BadOffer, NoStream or Full."""
+        """Begin to watch a stream. Raises BadOffer, NoCodec, NoStream or Full."""
         publication = self._publications.get(stream)
         if publication is None:
             raise NoStream(f"nobody publishes as {stream[:80]!r}; ask for the name of a stream that runs")

@@ -54,6 +54,12 @@ export function relayProblem(error, token = '') {
         title: 'This stream is not live',
         text: 'Nobody is sending it at the moment. It starts here by itself as soon as it is there.',
       };
+    case 406:
+      return {
+        title: 'This browser lacks the codec',
+        text: `The video is H.264, which this browser does not have. Firefox fetches it by itself soon after its first
+          start: try again then, or take another browser.`,
+      };
     case 409:
       return { title: 'The stream is still in use', text: 'The relay has not yet let go of its former connection.' };
     case 429:

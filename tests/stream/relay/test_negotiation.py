@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 from aiortc import RTCPeerConnection
 
-from stream.relay.errors import BadOffer
+from stream.relay.errors import BadOffer, NoCodec
 from stream.relay.negotiation import choose_codec, demand_codec, new_connection, read_offer
 from stream.relay.options import MediaOptions
 from stream.relay.turn import IceServers
@@ -73,10 +73,11 @@ def test_the_codec_is_the_one_wanted_or_the_better_of_those_offered() -> None:
     assert choose_codec("auto", both) == "h264"
     assert choose_codec("auto", vp8) == "vp8"
     assert choose_codec("vp8", both) == "vp8"
-    with pytest.raises(BadOffer, match=r"offer H\.264"):
+    with pytest.raises(NoCodec, match=r"offer H\.264") as caught:
         choose_codec("h264", vp8)
+    assert caught.value.status == 406
     demand_codec("h264", h264)
-    with pytest.raises(BadOffer, match="stream is VP8"):
+    with pytest.raises(NoCodec, match="stream is VP8"):
         demand_codec("vp8", h264)
 
 

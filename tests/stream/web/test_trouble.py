@@ -19,6 +19,15 @@ REFUSES = """() => {
   const wanted = %s;
   navigator.mediaDevices.getUserMedia = async () => { throw new DOMException(wanted, wanted); };
 }"""
+VP8_ONLY = """(() => {
+  const add = RTCPeerConnection.prototype.addTransceiver;
+  RTCPeerConnection.prototype.addTransceiver = function (...options) {
+    const added = add.apply(this, options);
+    const known = RTCRtpReceiver.getCapabilities('video').codecs;
+    if (options[0] === 'video') added.setCodecPreferences(known.filter((one) => /VP8/.test(one.mimeType)));
+    return added;
+  };
+})()"""
 PUBLISH, VIEW = "publish-token-of-the-test", "view-token-of-the-test"
 
 
@@ -54,6 +63,15 @@ def test_a_camera_that_does_not_open(visit: Visit, error: str, says: str) -> Non
     assert says in notice(page)
     page.reload()
     visit.live(page)
+
+
+def test_a_viewer_whose_browser_lacks_the_codec(visit: Visit) -> None:
+    visit.expected.append("406")
+    link = visit.live().input_value("#link")
+    visit.context.add_init_script(VP8_ONLY)
+    viewer = visit.open(link)
+    state(viewer, "problem")
+    assert "This browser lacks the codec" in notice(viewer) and "H.264" in notice(viewer)
 
 
 def test_an_address_that_is_not_secure(visit: Visit) -> None:
