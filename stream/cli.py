@@ -119,16 +119,20 @@ def make_retoucher_of(options: argparse.Namespace) -> MakeRetoucher:
     def make() -> AbstractContextManager[FrameRetoucher]:
         from stream.retoucher import Retoucher
 
-        return Retoucher(
-            options.preset,
-            _engine(options),
-            options.strength,
-            options.max_faces,
-            also=options.also,
-            keep=options.keep,
-        )
+        engine, asked = _engine(options), {"also": options.also, "keep": options.keep}
+        on_device = None
+        if not _shows_maps(options):
+            from stream.on_device import device_retoucher
+
+            on_device = device_retoucher(engine, options.strength, options.max_faces, **asked)
+        return on_device or Retoucher(options.preset, engine, options.strength, options.max_faces, **asked)
 
     return make
+
+
+def _shows_maps(options: argparse.Namespace) -> bool:
+    """Whether what the network sees is shown, which on a GPU would stay there."""
+    return bool(options.command == "demo" or options.compare == "map")
 
 
 def _engine(options: argparse.Namespace) -> Engine:
