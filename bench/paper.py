@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave out the networks of delta 1, 2, 4 and 8, and Figure 8 with them",
     )
     parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="networks of each method (3)")
+    parser.add_argument("--jobs", type=positive, default=1, help="networks to train at a time (1)")
     parser.add_argument("--batch", type=positive, default=4, help="clips of a step (4)")
     parser.add_argument("--frames", type=positive, default=6, help="frames of a training clip (6)")
     parser.add_argument("--size", type=side, default=256, help="side of their frames in face pixels (256)")

@@ -24,7 +24,7 @@ from bench.reproduction.judged import (
 from bench.reproduction.kept import read_kept, write_kept
 from bench.reproduction.methods import BPFRE, FULL, IN_TABLES, METHODS, NO_FIR, Method, causal, gmac
 from bench.reproduction.tables import BILATERAL, EMPTY, RAW, Results, parts
-from bench.reproduction.trained import Budget, Spent, Work, has_vgg
+from bench.reproduction.trained import Budget, Spent, Work, has_vgg, train_all
 from bench.scores import Seers, seers
 
 Say = Callable[[str], None]
@@ -60,9 +60,8 @@ def measure(options: argparse.Namespace, say: Say) -> Results:
     methods = METHODS if options.deltas else IN_TABLES
     if not budget.perceptual:
         say("VGG-19's weights are not here: the earlier systems train without their perceptual term (--vgg)")
-    for seed in range(options.seeds):  # seed by seed, so that a run that is stopped has whole comparisons
-        for method in methods:
-            work.trained(method, seed)
+    # Seed by seed, so that a run that is stopped has whole comparisons.
+    train_all(work, [(method, seed) for seed in range(options.seeds) for method in methods], options.jobs)
     clips = held_out(options.faces, options.clips, options.judged_frames)
     seen_by = seers(options.i3d)
     untrained = {RAW: nothing, BILATERAL: bilateral}

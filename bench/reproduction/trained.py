@@ -3,14 +3,20 @@ stopped goes on where it was."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bench.report import BenchError
 from bench.reproduction.kept import read_kept, write_kept
-from bench.reproduction.methods import Method
+from bench.reproduction.methods import METHODS, Method
 from model.data.clips import Clip, ClipConfig, ClipSampler
 from model.earlier import options as earlier_options
 from model.earlier import train as earlier_train
@@ -167,6 +173,36 @@ class Work:
         """A glance on the way, no more."""
         config = ClipConfig(size=256, frames=2, clean_share=0.0)
         return [ClipSampler(self.faces, config, split="heldout", seed=1).sample(1)]
+
+
+def train_all(work: Work, wanted: Sequence[tuple[Method, int]], jobs: int) -> None:
+    """Each method with each seed that is not trained yet, `jobs` at a time, in processes that share the
+    cores; `work.say` must be a module's function then."""
+    if jobs == 1:
+        for method, seed in wanted:
+            work.trained(method, seed)
+        return
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, _begin, (threads,)) as pool:
+        try:
+            for _ in pool.map(
+                _train, *zip(*((work, method.key, seed) for method, seed in wanted), strict=True)
+            ):
+                pass
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _begin(threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is said once, by the process that waits
+    torch.set_num_threads(threads)
+
+
+def _train(work: Work, key: str, seed: int) -> None:
+    """One network in a process of its own; a method's changes of sizes cannot be sent there, its name can."""
+    work.trained(next(method for method in METHODS if method.key == key), seed)
 
 
 def has_vgg(vgg: Path | None) -> bool:

@@ -269,7 +269,11 @@ function wire() {
   $('start').addEventListener('click', () => start());
   $('stop').addEventListener('click', stop);
   for (const id of ['camera', 'size']) $(id).addEventListener('change', () => (choose(id, $(id).value), changeCamera()));
-  $('microphone').addEventListener('change', () => (choose('microphone', $('microphone').value), changeMicrophone()));
+  $('microphone').addEventListener('change', async () => {
+    choose('microphone', $('microphone').value);
+    await changeMicrophone();
+    await listDevices(chosen);
+  });
   $('mirror').addEventListener('change', () => (choose('mirror', $('mirror').checked), mirror()));
   navigator.mediaDevices?.addEventListener('devicechange', async () => {
     await listDevices(chosen);

@@ -3,6 +3,9 @@
 /** Width and height by name. */
 export const SIZES = { '640x480': [640, 480], '1280x720': [1280, 720] };
 
+/** In place of an id: the usual microphone. Browsers tell the others only once one has been allowed. */
+export const USUAL = 'default';
+
 /** A track of the camera with this id ('' for the usual one), as near to the size as it can. */
 export async function openCamera(deviceId, size) {
   const [width, height] = SIZES[size];
@@ -12,9 +15,9 @@ export async function openCamera(deviceId, size) {
   return track;
 }
 
-/** A track of the microphone with this id. */
+/** A track of the microphone with this id, or of the USUAL one. */
 export function openMicrophone(deviceId) {
-  return open('audio', deviceId, {}, {});
+  return open('audio', deviceId === USUAL ? '' : deviceId, {}, {});
 }
 
 async function open(kind, deviceId, wish, otherwise) {
@@ -33,12 +36,12 @@ async function first(kind, constraints) {
   return stream.getTracks()[0];
 }
 
-/** Cameras and microphones as [{kind, id, name}]; names are known only once one has been allowed. */
+/** Cameras and microphones as [{kind, id, name}]; until one of a kind has been allowed, the usual one without id. */
 export async function devices() {
   const found = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
   const counts = {};
   return found
-    .filter((device) => device.deviceId && device.deviceId !== 'default' && device.deviceId !== 'communications')
+    .filter((device) => device.deviceId !== USUAL && device.deviceId !== 'communications')
     .filter((device) => device.kind !== 'audiooutput')
     .map((device) => {
       const kind = device.kind === 'videoinput' ? 'camera' : 'microphone';

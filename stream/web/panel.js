@@ -1,6 +1,6 @@
 /** The controls and figures around the picture: what the visitor chooses, and what is shown of it. */
 
-import { devices } from './camera.js';
+import { USUAL, devices } from './camera.js';
 import { $ } from './notice.js';
 import { Split } from './split.js';
 import { effort, sentence, viewersWords } from './words.js';
@@ -114,11 +114,14 @@ function showStrength(strength) {
 /** Fill the lists of cameras and microphones; chosen: {camera, microphone} ids. */
 export async function listDevices(chosen) {
   const found = await devices();
-  for (const [kind, first] of [['camera', 'Default camera'], ['microphone', 'None: pictures only']]) {
-    const options = found.filter((device) => device.kind === kind).map(({ id, name }) => new Option(name, id));
-    $(kind).replaceChildren(new Option(first, ''), ...options);
+  const of = (kind) => found.filter((device) => device.kind === kind);
+  const known = (kind) => of(kind).filter(({ id }) => id).map(({ id, name }) => new Option(name, id));
+  const usual = of('microphone').length ? [new Option('Default microphone', USUAL)] : [];
+  $('camera').replaceChildren(new Option('Default camera', ''), ...known('camera'));
+  $('microphone').replaceChildren(new Option('None: pictures only', ''), ...usual, ...known('microphone'));
+  for (const [kind, otherwise] of [['camera', ''], ['microphone', chosen.microphone && usual.length ? USUAL : '']]) {
     $(kind).value = chosen[kind];
-    if ($(kind).selectedIndex < 0) $(kind).value = '';
+    if ($(kind).selectedIndex < 0) $(kind).value = otherwise;
   }
 }
 

@@ -24,8 +24,9 @@ from bench.reproduction import run  # noqa: E402
 from bench.reproduction.judged import HeldOut, frames_of, held_out, judge, with_empty_map, without_map  # noqa: E402
 from bench.reproduction.kept import read_kept, write_kept  # noqa: E402
 from bench.reproduction.methods import AUTORETOUCH, FULL, IN_TABLES, METHODS, NO_FIR, Method  # noqa: E402
-from bench.reproduction.trained import Budget, Work  # noqa: E402
+from bench.reproduction.trained import Budget, Work, train_all  # noqa: E402
 from bench.scores import Seers  # noqa: E402
+from model.data.portraits import FacesError  # noqa: E402
 from model.earlier.weights import save_earlier  # noqa: E402
 from model.systems import EARLIER  # noqa: E402
 from model.weights import save_weights  # noqa: E402
@@ -74,6 +75,24 @@ def test_a_network_is_trained_once_kept_and_taken_from_there(
     )
     if method is NO_FIR:
         assert first.config.fir is False and first.config.delta == FULL.config("tiny").delta
+
+
+def test_networks_trained_at_a_time_are_those_trained_one_after_another(
+    faces_dir: Path, tmp_path: Path
+) -> None:
+    wanted = [(NO_FIR, 0), (NO_FIR, 1)]
+    alone, together = work(faces_dir, tmp_path / "alone")[0], work(faces_dir, tmp_path / "together")[0]
+    for made, jobs in ((alone, 1), (together, 2)):
+        train_all(made, wanted, jobs)
+    for method, seed in wanted:
+        (one, _), (other, _) = alone.trained(method, seed), together.trained(method, seed)
+        for weight, same in zip(one.parameters(), other.parameters(), strict=True):
+            assert torch.allclose(weight, same, atol=1e-5)
+
+
+def test_what_stops_one_of_several_trainings_is_said(tmp_path: Path) -> None:
+    with pytest.raises(FacesError, match="none"):
+        train_all(Work(tmp_path / "none", tmp_path, SMALL, None, print), [(NO_FIR, 0), (FULL, 0)], 2)
 
 
 def test_a_stopped_training_goes_on_from_its_checkpoint(

@@ -7,9 +7,11 @@ import itertools
 import json
 import re
 import subprocess
+import threading
 import time
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
@@ -22,6 +24,7 @@ PREFERENCES: dict[str, Any] = {
     "datareporting.policy.dataSubmissionEnabled": False,
 }
 PATIENCE_S = 40.0
+T = TypeVar("T")
 
 
 class Firefox:
@@ -36,12 +39,19 @@ class Firefox:
         self._process = subprocess.Popen(
             command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
         )
-        self._loop, self._numbers = asyncio.Runner(), itertools.count()
+        self._numbers = itertools.count()
+        # In a thread of its own: in this one Playwright's may run.
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
         try:
-            self._loop.run(self._connect(self._address()))
+            self._wait_for(self._connect(self._address()))
         except BaseException:
             self.close()
             raise
+
+    def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(2 * PATIENCE_S)
 
     def _address(self) -> str:
         assert self._process.stderr is not None
@@ -69,12 +79,12 @@ class Firefox:
     def open(self, url: str) -> None:
         """Show a page, and wait until it is loaded."""
         where = {"context": self._context, "url": url, "wait": "complete"}
-        self._loop.run(self._command("browsingContext.navigate", where))
+        self._wait_for(self._command("browsingContext.navigate", where))
 
     def preload(self, script: str) -> None:
         """Have pages opened from now on run a script first."""
         wrapped = {"functionDeclaration": f"() => {{ {script} }}"}
-        self._loop.run(self._command("script.addPreloadScript", wrapped))
+        self._wait_for(self._command("script.addPreloadScript", wrapped))
 
     def run(self, script: str) -> Any:
         """Value of a JavaScript expression, which may be a promise, as JSON carries it."""
@@ -84,7 +94,7 @@ class Firefox:
             "awaitPromise": True,
             "userActivation": True,
         }
-        answer = self._loop.run(self._command("script.callFunction", call))
+        answer = self._wait_for(self._command("script.callFunction", call))
         assert answer["type"] == "success", answer
         return json.loads(answer["result"].get("value", "null"))
 
@@ -100,5 +110,7 @@ class Firefox:
         self._process.terminate()
         self._process.communicate(timeout=20)
         if hasattr(self, "_web"):
-            self._loop.run(self._web.close())
+            self._wait_for(self._web.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
         self._loop.close()

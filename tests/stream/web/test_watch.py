@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from tests.stream.web.conftest import Visit, state, until
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tests.stream.web.conftest import Relay, Visit, state, until
 from tests.stream.web.seen import RESULT, record, steps
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def test_a_viewer_waits_watches_and_waits_again(visit: Visit) -> None:
@@ -37,6 +43,25 @@ def test_sound_is_off_until_the_viewer_turns_it_on(visit: Visit) -> None:
     viewer.click("#sound")
     assert not viewer.evaluate("document.querySelector('#result').muted")
     assert viewer.inner_text("#sound").strip() == "Turn sound off"
+
+
+def test_a_microphone_is_chosen_before_the_browser_names_any(
+    launch: Callable[..., Browser], visiting: Callable[..., Visit], relay: Relay
+) -> None:
+    visit = visiting(launch(), relay, permissions=["camera"])
+    page = visit.live()
+
+    def offered() -> list[str]:
+        return page.locator("#microphone option").all_text_contents()
+
+    assert offered() == ["None: pictures only", "Default microphone"]
+    visit.context.grant_permissions(["camera", "microphone"])
+    page.select_option("#microphone", label="Default microphone")
+    until(page, lambda: len(offered()) > 2)
+    assert page.locator("#microphone option:checked").inner_text() == "Default microphone"
+    assert page.is_hidden("#microphone-hint")
+    viewer = visit.open(page.input_value("#link"))
+    viewer.wait_for_selector("#sound:visible")
 
 
 def test_viewers_see_neither_split_nor_map(visit: Visit) -> None:
