@@ -20,7 +20,7 @@ from stream.broadcast.urls import is_live
 from stream.camera.command import add_arguments as add_camera
 from stream.engine import EARLIER_SYSTEMS, Engine, default_threads, load_earlier, load_engine
 from stream.errors import VretouchError
-from stream.job import INTERRUPTED, PIPE, VIEWS, FileJob, RawVideo, Span, is_image
+from stream.job import CPU, DECODERS, ENCODERS, INTERRUPTED, PIPE, VIEWS, FileJob, RawVideo, Span, is_image
 from stream.relay.command import add_arguments as add_relay
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FAILED = 2
 BUG = 1
-_VIDEO_OPTIONS = ("start", "duration", "format", "size")
+_VIDEO_OPTIONS = ("start", "duration", "format", "size", "decoder", "encoder")
 
 
 class UsageError(VretouchError):
@@ -94,6 +94,14 @@ def _add_file(command: argparse.ArgumentParser) -> None:
         type=seconds,
         metavar="T",
         help="take a live IN that has been gone for T for ended (default: wait for it)",
+    )
+    command.add_argument(
+        "--decoder", choices=DECODERS, help="decode on the CPU (the default), or by an NVIDIA GPU's decoder"
+    )
+    command.add_argument(
+        "--encoder",
+        choices=ENCODERS,
+        help="encode on the CPU (the default), or H.264 by an NVIDIA GPU's encoder",
     )
     command.add_argument("--force", action="store_true", help="write over OUT if it is there")
     command.add_argument("--quiet", action="store_true", help="say nothing but errors")
@@ -322,7 +330,13 @@ def _check_broadcast_options(options: argparse.Namespace) -> None:
         raise UsageError(f"a live stream is no image; name a video in place of {options.out}, as in out.mp4")
     if options.compare == "side":
         raise UsageError("--compare side is for files; a live stream shows split or map")
-    for name in ("start", "pix_fmt", *(("lossless", "format", "force") if sends else ())):
+    for name in (
+        "start",
+        "pix_fmt",
+        "decoder",
+        "encoder",
+        *(("lossless", "format", "force") if sends else ()),
+    ):
         if getattr(options, name):
             end = "OUT" if sends else "IN"
             raise UsageError(
@@ -345,4 +359,6 @@ def file_job(options: argparse.Namespace) -> FileJob:
         options.format,
         raw,
         options.quiet,
+        options.decoder or CPU,
+        options.encoder or CPU,
     )
