@@ -20,7 +20,7 @@ from stream.broadcast.urls import is_live
 from stream.camera.command import add_arguments as add_camera
 from stream.engine import EARLIER_SYSTEMS, Engine, default_threads, load_earlier, load_engine
 from stream.errors import VretouchError
-from stream.job import INTERRUPTED, PIPE, VIEWS, FileJob, RawVideo, Span, is_image
+from stream.job import CPU, DECODERS, ENCODERS, INTERRUPTED, PIPE, VIEWS, FileJob, RawVideo, Span, is_image
 from stream.relay.command import add_arguments as add_relay
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FAILED = 2
 BUG = 1
-_VIDEO_OPTIONS = ("start", "duration", "format", "size")
+_VIDEO_OPTIONS = ("start", "duration", "format", "size", "decoder", "encoder")
 
 
 class UsageError(VretouchError):
@@ -95,6 +95,14 @@ def _add_file(command: argparse.ArgumentParser) -> None:
         metavar="T",
         help="take a live IN that has been gone for T for ended (default: wait for it)",
     )
+    command.add_argument(
+        "--decoder", choices=DECODERS, help="decode on the CPU (the default), or by an NVIDIA GPU's decoder"
+    )
+    command.add_argument(
+        "--encoder",
+        choices=ENCODERS,
+        help="encode on the CPU (the default), or H.264 by an NVIDIA GPU's encoder",
+    )
     command.add_argument("--force", action="store_true", help="write over OUT if it is there")
     command.add_argument("--quiet", action="store_true", help="say nothing but errors")
     command.add_argument(
@@ -119,16 +127,20 @@ def make_retoucher_of(options: argparse.Namespace) -> MakeRetoucher:
     def make() -> AbstractContextManager[FrameRetoucher]:
         from stream.retoucher import Retoucher
 
-        return Retoucher(
-            options.preset,
-            _engine(options),
-            options.strength,
-            options.max_faces,
-            also=options.also,
-            keep=options.keep,
-        )
+        engine, asked = _engine(options), {"also": options.also, "keep": options.keep}
+        on_device = None
+        if not _shows_maps(options):
+            from stream.on_device import device_retoucher
+
+            on_device = device_retoucher(engine, options.strength, options.max_faces, **asked)
+        return on_device or Retoucher(options.preset, engine, options.strength, options.max_faces, **asked)
 
     return make
+
+
+def _shows_maps(options: argparse.Namespace) -> bool:
+    """Whether what the network sees is shown, which on a GPU would stay there."""
+    return bool(options.command == "demo" or options.compare == "map")
 
 
 def _engine(options: argparse.Namespace) -> Engine:
@@ -318,7 +330,13 @@ def _check_broadcast_options(options: argparse.Namespace) -> None:
         raise UsageError(f"a live stream is no image; name a video in place of {options.out}, as in out.mp4")
     if options.compare == "side":
         raise UsageError("--compare side is for files; a live stream shows split or map")
-    for name in ("start", "pix_fmt", *(("lossless", "format", "force") if sends else ())):
+    for name in (
+        "start",
+        "pix_fmt",
+        "decoder",
+        "encoder",
+        *(("lossless", "format", "force") if sends else ()),
+    ):
         if getattr(options, name):
             end = "OUT" if sends else "IN"
             raise UsageError(
@@ -341,4 +359,6 @@ def file_job(options: argparse.Namespace) -> FileJob:
         options.format,
         raw,
         options.quiet,
+        options.decoder or CPU,
+        options.encoder or CPU,
     )

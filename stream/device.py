@@ -164,8 +164,7 @@ class DeviceRetoucher(Retoucher):
 
     def _fits(self, frame: npt.NDArray[np.uint8]) -> bool:
         """Whether the kernels do all that is asked for, and of such a frame."""
-        asked = self._also == broad.ALL and self._keep <= set(SPOTS)
-        return asked and max(frame.shape) <= MAX_SIDE_PX
+        return kernels_do(self._also, self._keep) and max(frame.shape) <= MAX_SIDE_PX
 
     def _upload(self, frame: npt.NDArray[np.uint8]) -> Held:
         height, width = frame.shape[:2]
@@ -224,6 +223,11 @@ class DeviceRetoucher(Retoucher):
         self._board.run(launch.guard(skin.address, kept, self._keep, known.lowered.address))
         known.kept, known.weight = [after, before], 0.0
         return known.lowered
+
+
+def kernels_do(also: Collection[str], keep: Collection[str]) -> bool:
+    """Whether the kernels do what is asked for; else a frame goes through the host."""
+    return set(also) == broad.ALL and set(SPOTS).issuperset(keep)
 
 
 def board_of(engine: DeviceEngine) -> Board:

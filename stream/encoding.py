@@ -8,11 +8,14 @@ from fractions import Fraction
 from pathlib import Path
 
 from stream.frame import ColourTags, VideoInfo
+from stream.job import CPU
 from stream.output import OutputError
 from stream.planes import LAYOUTS, LIMITED, matrix_of
 
 FORMATS_BY_ENDING = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 H264, H264_RGB, VP9, RAW = "libx264", "libx264rgb", "libvpx-vp9", "rawvideo"
+NVENC = "h264_nvenc"
+NVENC_PIX_FMTS = ("yuv420p", "yuv444p")
 CODECS = {
     "mp4": H264,
     "mov": H264,
@@ -52,16 +55,21 @@ _QUICKTIME = {
 CRF = 18
 # x264's own ten frames of lookahead cost a fifth more time than five, and save no bits here.
 LOOKAHEAD_FRAMES = 5
+# NVENC's measure of constant quality is not x264's; said to be near its 18, and not yet compared.
+NVENC_CQ = 19
 _LOSSY = {
     H264: {"preset": "veryfast", "crf": str(CRF), "rc-lookahead": str(LOOKAHEAD_FRAMES)},
     VP9: {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "20", "b": "0"},
     RAW: {},
+    # The bit rate of 0 takes away FFmpeg's default of 2 Mbit/s.
+    NVENC: {"preset": "p4", "tune": "hq", "rc": "vbr", "cq": str(NVENC_CQ), "b": "0"},
 }
 _LOSSLESS = {
     H264: {"preset": "veryfast", "qp": "0"},
     H264_RGB: {"preset": "veryfast", "qp": "0"},
     VP9: {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "lossless": "1"},
     RAW: {},
+    NVENC: {"preset": "p4", "tune": "lossless"},
 }
 
 
@@ -103,11 +111,12 @@ def choose_encoding(
     lossless: bool,
     composed: bool,
     info: VideoInfo | None = None,
+    encoder: str = CPU,
 ) -> Encoding:
     """The encoding for frames of size (width, height).
 
     native: the planar format of the source, None for RGB. composed: the picture is a view made of several, in
-    RGB.
+    RGB. encoder: one of stream.job.ENCODERS.
     """
     codec = CODECS[format]
     if codec == H264 and max(size) > MAX_H264_PX:
@@ -134,7 +143,25 @@ def choose_encoding(
                 f"{size[0]}x{size[1]} is odd: written as H.264 4:4:4 to keep the size, "
                 "which some players cannot show"
             )
+    if encoder != CPU:
+        _check_nvenc(codec, pix_fmt, interlaced=info is not None and info.interlaced)
+        codec = NVENC
     return Encoding(format, codec, pix_fmt, kept, (_LOSSLESS if lossless else _LOSSY)[codec], tuple(notes))
+
+
+def _check_nvenc(codec: str, pix_fmt: str, *, interlaced: bool) -> None:
+    """Raise OutputError for what NVENC is not asked to write in x264's place."""
+    remedy = "leave out --encoder nvenc to encode on the CPU"
+    if codec not in (H264, H264_RGB):
+        raise OutputError(
+            f"NVENC writes H.264, and the output is {codec}; name it .mp4, .mov or .mkv, or {remedy}"
+        )
+    if pix_fmt not in NVENC_PIX_FMTS:
+        raise OutputError(
+            f"NVENC writes {' or '.join(NVENC_PIX_FMTS)}, and the output would be {pix_fmt}; {remedy}"
+        )
+    if interlaced:
+        raise OutputError(f"the input is interlaced, and NVENC would write it as if it were not; {remedy}")
 
 
 def _rgb_pix_fmt(codec: str, native: str | None, lossless: bool) -> str:

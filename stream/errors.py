@@ -29,3 +29,9 @@ class SourceError(VretouchError):
 
 class FaceModelError(VretouchError):
     """The face detector or face mesh cannot be started or speaks another version's language."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What a library's error says, to stand in a sentence."""
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(said)[:1].lower() + str(said)[1:]

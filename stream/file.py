@@ -18,6 +18,7 @@ from stream.compare import Face, compose, view_size
 from stream.encoding import choose_encoding, composed_picture, format_for, picture_of
 from stream.errors import SourceError
 from stream.frame import Box, Frame, RgbImage
+from stream.gpu_codecs import check_encoder
 from stream.job import INTERRUPTED, PIPE, FileJob
 from stream.output import STANDARD_OUTPUT, check_output
 from stream.progress import Progress
@@ -153,7 +154,9 @@ def retouch_video(job: FileJob, make_retoucher: MakeRetoucher) -> FileReport:
     form = format_for(job.out, job.format)
     with (
         Interrupts() as asked,
-        asked.opened(lambda: VideoSource(job.source, job.span, job.raw, lambda: asked.asked)) as source,
+        asked.opened(
+            lambda: VideoSource(job.source, job.span, job.raw, lambda: asked.asked, job.decoder)
+        ) as source,
         make_retoucher() as retoucher,
     ):
         sink = _open_sink(job, form, source)
@@ -173,8 +176,15 @@ def _open_sink(job: FileJob, form: str, source: VideoSource) -> VideoSink:
         size = view_size(job.view, *upright)
         picture = composed_picture(info, size)
     encoding = choose_encoding(
-        form, info.native, size, lossless=job.lossless, composed=job.view is not None, info=info
+        form,
+        info.native,
+        size,
+        lossless=job.lossless,
+        composed=job.view is not None,
+        info=info,
+        encoder=job.encoder,
     )
+    check_encoder(encoding, picture)
     return VideoSink(target, encoding, picture, source)
 
 

@@ -8,6 +8,10 @@ from fractions import Fraction
 from pathlib import Path
 
 PIPE = "-"
+CPU = "cpu"
+# NVIDIA's: its decoder is driven by CUDA, its encoder is called NVENC.
+DECODERS = (CPU, "cuda")
+ENCODERS = (CPU, "nvenc")
 VIEWS = ("side", "split", "map")
 INTERRUPTED = 130
 IMAGE_FORMATS = {
@@ -48,7 +52,7 @@ class Span:
 @dataclass(frozen=True)
 class FileJob:
     """One run on a video. source, out: paths or -; view: one of VIEWS; format: a container, else by out's
-    ending."""
+    ending; decoder, encoder: of DECODERS and ENCODERS."""
 
     source: str
     out: str
@@ -59,6 +63,8 @@ class FileJob:
     format: str | None = None
     raw: RawVideo | None = None
     quiet: bool = False
+    decoder: str = CPU
+    encoder: str = CPU
 
 
 def is_image(name: str) -> bool:

@@ -18,12 +18,13 @@ import av.error
 import numpy as np
 from av.container import InputContainer
 
-from stream.errors import SourceError
+from stream.errors import SourceError, reason_of
 from stream.frame import Frame, Orientation, VideoInfo, orientation_from_matrix
-from stream.job import PIPE, RawVideo, Span
+from stream.gpu_codecs import is_on_gpu, nvdec
+from stream.job import CPU, PIPE, RawVideo, Span
 from stream.native import as_planar, native_format, refuse, rgb_of, tags_of
 from stream.standard import can_seek, standard_input
-from stream.wholeness import missing_bytes
+from stream.wholeness import check_whole
 
 CLOSE_WAIT_S = 1.0
 _NOT_MOVING = ("image2", "_pipe", "tty", "bin", "xbin", "adf", "idf")
@@ -33,7 +34,8 @@ _CLOCK_OF_ITS_OWN = ("mpegts", "mpeg", "rtsp", "rtp")
 class VideoSource:
     """One video being read; use as a context manager. `frames` is read once, by one thread.
 
-    stopped: asked while standard input says nothing; once true, the video ends there.
+    stopped: asked while standard input says nothing; once true, the video ends there. decoder: one of
+    DECODERS.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class VideoSource:
         span: Span | None = None,
         raw: RawVideo | None = None,
         stopped: Callable[[], bool] = lambda: False,
+        decoder: str = CPU,
     ) -> None:
         self.label = "standard input" if name == PIPE else name
         self.span = span or Span()
@@ -49,7 +52,9 @@ class VideoSource:
         self._seekable = name != PIPE or can_seek()
         self._damaged_packets = 0
         self.trailing: list[Any] = []
-        self._check_path(name)
+        if name != PIPE and "://" not in name:
+            check_whole(name, in_part=self.span.duration_s is not None)
+        self._on_gpu = decoder != CPU
         self._container = self._open(standard_input(stopped) if name == PIPE else local_name(name))
         self._declared_s = (self._container.duration or 0) / 1e6
         self._last_pts: int | None = None
@@ -60,7 +65,7 @@ class VideoSource:
         self._reading = threading.Lock()
         try:
             self.video = self._pick_video()
-            self.video.thread_type = "AUTO"
+            self.video.thread_type = "NONE" if self._on_gpu else "AUTO"
             self._seek()
             self._decoded = self._decode()
             self._first = self._first_frame()
@@ -69,25 +74,6 @@ class VideoSource:
             self.close()
             raise
 
-    def _check_path(self, name: str) -> None:
-        """What can be said of the file without decoding it."""
-        if name == PIPE or "://" in name:
-            return
-        path = Path(name)
-        try:
-            if path.is_dir():
-                raise SourceError(f"{name} is a folder; name a video or image file in it")
-            if path.is_file() and path.stat().st_size == 0:
-                raise SourceError(f"{name} is empty (0 bytes); get a whole copy of it")
-            lost = missing_bytes(path) if path.is_file() and self.span.duration_s is None else 0
-        except OSError as error:
-            raise SourceError(f"{name} cannot be read ({error.strerror}); check its rights") from error
-        if lost:
-            raise SourceError(
-                f"{name} is cut short: at least {lost:,} bytes are missing at its end; get a whole copy, or "
-                "add --duration SECONDS to retouch a part that is there"
-            )
-
     def _open(self, file: Any) -> InputContainer:
         options: dict[str, str] = {}
         raw = self._raw
@@ -95,9 +81,10 @@ class VideoSource:
             size = f"{raw.size[0]}x{raw.size[1]}"
             options = {"video_size": size, "framerate": str(raw.fps), "pixel_format": raw.pix_fmt}
         kind = "rawvideo" if raw is not None else None
+        hwaccel = nvdec() if self._on_gpu else None
         try:
             container: InputContainer = av.open(
-                file, "r", format=kind, options=options, metadata_errors="replace"
+                file, "r", format=kind, options=options, metadata_errors="replace", hwaccel=hwaccel
             )
             return container
         except FileNotFoundError:
@@ -108,13 +95,20 @@ class VideoSource:
             if raw is not None:
                 raise SourceError(self._not_raw(error)) from None
             raise SourceError(
-                f"{self.label} is not a video that can be read ({_reason(error)}); "
+                f"{self.label} is not a video that can be read ({reason_of(error)}); "
                 "give a video, or an image by its ending"
             ) from None
+        except RuntimeError:  # PyAV's word for no stream that is decoded on the GPU
+            if not self._on_gpu:
+                raise
+            raise SourceError(self._not_on_gpu()) from None
+
+    def _not_on_gpu(self) -> str:
+        return f"the video in {self.label} is of a codec that no GPU decodes; leave out --decoder cuda"
 
     def _not_raw(self, error: BaseException) -> str:
         return (
-            f"{self.label} cannot be read as whole frames of {self._raw} ({_reason(error)}); "
+            f"{self.label} cannot be read as whole frames of {self._raw} ({reason_of(error)}); "
             "check --size, --fps, --pix-fmt and where it ends"
         )
 
@@ -132,6 +126,8 @@ class VideoSource:
             raise SourceError(
                 f"the video in {self.label} is of a codec that PyAV cannot decode; convert it first"
             )
+        if self._on_gpu and not is_on_gpu(usable[0]):
+            raise SourceError(self._not_on_gpu())
         return usable[0]
 
     @property
@@ -203,8 +199,13 @@ class VideoSource:
                 "longer --duration"
             )
         raise SourceError(
-            f"not one frame of {self.label} could be decoded; get a whole copy, or convert it first"
+            f"not one frame of {self.label} could be decoded; get a whole copy, or {self._otherwise}"
         )
+
+    @property
+    def _otherwise(self) -> str:
+        """What to try with a video that is not decoded."""
+        return "leave out --decoder cuda" if self._on_gpu else "convert it first"
 
     def _describe(self, native: Any) -> VideoInfo:
         """VideoInfo from the stream and its first frame; refuses what would be damaged."""
@@ -274,7 +275,7 @@ class VideoSource:
             # Most MP4 files have their index at the end, out of a pipe's reach.
             advice = "get a whole copy" if self._seekable else "name the file instead of piping it"
             raise SourceError(
-                f"{self.label} cannot be read to its end ({_reason(error)}); {advice}"
+                f"{self.label} cannot be read to its end ({reason_of(error)}); {advice}"
             ) from None
 
     def _frames_of(self, packet: Any) -> Iterator[Any]:
@@ -289,7 +290,7 @@ class VideoSource:
             if self._raw is not None:
                 raise SourceError(self._not_raw(error)) from None
             raise SourceError(
-                f"the video in {self.label} cannot be decoded ({_reason(error)}); convert it first"
+                f"the video in {self.label} cannot be decoded ({reason_of(error)}); {self._otherwise}"
             ) from None
         for native in frames:
             self._saw_frames = True
@@ -392,8 +393,3 @@ def local_name(name: str) -> str:
 def is_picture(stream: Any) -> bool:
     """Whether a video stream is a cover picture."""
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
-
-
-def _reason(error: BaseException) -> str:
-    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(said)[:1].lower() + str(said)[1:]

@@ -1,4 +1,5 @@
-"""Whether a video file is as long as it says it is: told from its outermost boxes, without decoding."""
+"""What can be said of a file without decoding it: whether it is there to be read, and as long as it says it
+is, told from its outermost boxes."""
 
 from __future__ import annotations
 
@@ -6,9 +7,30 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
+from stream.errors import SourceError
+
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT = b"\x18\x53\x80\x67"
 _TOP_BOXES = (b"ftyp", b"styp", b"wide", b"free", b"skip", b"moov", b"mdat")
+
+
+def check_whole(name: str, *, in_part: bool) -> None:
+    """Raise SourceError for a file that is a folder, empty, unreadable, or cut short, which matters not where
+    it is read in part."""
+    path = Path(name)
+    try:
+        if path.is_dir():
+            raise SourceError(f"{name} is a folder; name a video or image file in it")
+        if path.is_file() and path.stat().st_size == 0:
+            raise SourceError(f"{name} is empty (0 bytes); get a whole copy of it")
+        lost = missing_bytes(path) if path.is_file() and not in_part else 0
+    except OSError as error:
+        raise SourceError(f"{name} cannot be read ({error.strerror}); check its rights") from error
+    if lost:
+        raise SourceError(
+            f"{name} is cut short: at least {lost:,} bytes are missing at its end; get a whole copy, or "
+            "add --duration SECONDS to retouch a part that is there"
+        )
 
 
 def missing_bytes(path: Path) -> int:

@@ -6,6 +6,7 @@ Nothing here waits for the device.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -45,6 +46,8 @@ class CupyBoard:
         self.stream = int(self._stream.ptr)
         # Pinned memory that a copy may still read or write, though nobody waits for it any more.
         self._under_way: list[tuple[Any, Any]] = []
+        # One thread uploads the next frames while another downloads those before.
+        self._changing = threading.Lock()
 
     def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> CupyArray:
         """See stream.kernels.board.Board."""
@@ -76,9 +79,10 @@ class CupyBoard:
 
     def _keep_until_done(self, pinned: Any) -> Any:
         """The event after which this memory is free."""
-        done = self._stream.record()
-        self._under_way = [(event, memory) for event, memory in self._under_way if not event.done]
-        self._under_way.append((done, pinned))
+        with self._changing:
+            done = self._stream.record()
+            self._under_way = [(event, memory) for event, memory in self._under_way if not event.done]
+            self._under_way.append((done, pinned))
         return done
 
     def copy(self, to: int, to_pitch: int, source: int, width: int, rows: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 import weakref
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
@@ -137,6 +138,31 @@ def test_a_frame_on_its_way_there_has_its_memory_until_it_is_there(fake: FakeCup
     fake.events[0].done = True
     board.upload(np.zeros((4, 6), np.uint8), 16)
     assert [memory() is None for memory in fake.pinned] == [True, False, False]
+
+
+def test_frames_that_two_threads_send_at_once_both_have_their_memory(fake: FakeCupy) -> None:
+    fake.empty = lambda shape, _: SimpleNamespace(
+        shape=shape, set=lambda *_: None, data=SimpleNamespace(ptr=16)
+    )
+    board = importlib.import_module("stream.kernels.cupy_").CupyBoard()
+    frame = np.zeros((4, 6), np.uint8)
+    other = threading.Thread(target=board.upload, args=(frame, 16))
+
+    class Asked:
+        """An event; the other thread begins while this one asks whether it is done."""
+
+        @property
+        def done(self) -> bool:
+            if other.ident is None:
+                other.start()
+                other.join(0.2)
+            return False
+
+    board.upload(frame, 16)
+    board._under_way = [(Asked(), memory) for _, memory in board._under_way]
+    board.upload(frame, 16)
+    other.join()
+    assert len(fake.pinned) == 3 and all(memory() is not None for memory in fake.pinned)
 
 
 def test_a_kernel_that_cannot_be_compiled_is_a_sentence(fake: FakeCupy) -> None:
