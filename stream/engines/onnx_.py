@@ -21,7 +21,7 @@ import onnxruntime as ort
 
 from stream.crop import FACE_PX
 from stream.engine import Seen, WeightsFile
-from stream.errors import EngineError, WeightsError
+from stream.errors import EngineError, WeightsError, first_line
 
 METADATA_KEY = "vretouch"
 CONTRACT_VERSION = 5
@@ -219,7 +219,7 @@ def _session(weights: WeightsFile, threads: int) -> ort.InferenceSession:
         return ort.InferenceSession(str(weights.path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise WeightsError(
-            f"{weights.path} cannot be loaded ({_reason(error)}); "
+            f"{weights.path} cannot be loaded ({first_line(error)}); "
             "install vretouch again or run `python -m export` anew"
         ) from error
 
@@ -241,7 +241,8 @@ def gpu_session(weights: WeightsFile, provider: str, options: dict[str, str]) ->
         session = ort.InferenceSession(str(weights.path), _options(), providers=chosen)
     except Exception as error:
         raise EngineError(
-            f"ONNX Runtime could not load {weights.path} on {short} ({_reason(error)}); choose another engine"
+            f"ONNX Runtime could not load {weights.path} on {short} ({first_line(error)}); "
+            "choose another engine"
         ) from error
     if provider not in session.get_providers():
         raise EngineError(
@@ -263,11 +264,6 @@ def _options() -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     return options
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what the runtime says."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def check_names(session: ort.InferenceSession, contract: Contract, source: str) -> None:
