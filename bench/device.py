@@ -23,8 +23,10 @@ CLASSES = ("cpu", "consumer", "data-centre")
 COPY_MB, COPIES = 128, 8
 PRODUCT_SIDE, PRODUCTS = 8192, 10
 UNRECORDED_RUNS = 3
-# The names of NVIDIA's cards for data centres: Tesla V100, A100, H200, GH200, L40S, T4, P100.
-_DATA_CENTRE = re.compile(r"\b(Tesla|G?[ABHV]\d{1,3}|L40?S?|T4|P100)\b")
+# The names of NVIDIA's cards for data centres: Tesla V100, A100, A10G, A30X, H200, GH200, L40S, T4, P100; but no
+# GeForce or RTX A500.
+_DATA_CENTRE = re.compile(r"\b(Tesla|G?[ABHV]\d{1,3}[GX]?|L40?S?|T4|P100)\b")
+_OTHERS = re.compile(r"GeForce|\bRTX\b")
 
 
 class Device(Protocol):
@@ -185,7 +187,7 @@ def device_of(kind: str, threads: int) -> Device:
 
 def class_of(name: str) -> str:
     """The class of a GPU by NVIDIA's name for it: one of CLASSES."""
-    return "data-centre" if _DATA_CENTRE.search(name) and "GeForce" not in name else "consumer"
+    return "data-centre" if _DATA_CENTRE.search(name) and not _OTHERS.search(name) else "consumer"
 
 
 def least_ms(device: Device, run: Callable[[], object], times: int) -> float:

@@ -39,6 +39,8 @@ class CupyBoard:
 
     def __init__(self) -> None:
         try:
+            # Of a stream that could not be made, CuPy complains once more when it goes.
+            cupy.cuda.runtime.getDeviceCount()
             # Not one of those that never wait for the default stream, on which torch makes its tensors.
             self._stream = cupy.cuda.Stream()
         except Exception as error:
