@@ -118,6 +118,36 @@ def test_a_gpu_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) 
         Cuda()
 
 
+def test_memory_of_a_gpu_is_what_every_library_took_and_what_torch_gave_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = {"torch": 0, "most of torch": 0, "others": 1000 << 20}
+
+    def reset() -> None:
+        held["most of torch"] = held["torch"]
+
+    def free() -> tuple[int, int]:
+        return (16000 << 20) - held["torch"] - held["others"], 16000 << 20
+
+    stands_in = {
+        "is_available": lambda: True,
+        "get_device_name": lambda: "NVIDIA A10G",
+        "empty_cache": lambda: held.update(torch=64 << 20),
+        "reset_peak_memory_stats": reset,
+        "memory_reserved": lambda: held["torch"],
+        "max_memory_reserved": lambda: held["most of torch"],
+        "mem_get_info": free,
+    }
+    for name, function in stands_in.items():
+        monkeypatch.setattr(torch.cuda, name, function)
+    device = Cuda()
+    assert device.peak_mb() == 0.0
+    held |= {"torch": 100 << 20, "most of torch": 300 << 20, "others": 1250 << 20}
+    assert device.peak_mb() == 300 - 64 + 250
+    device.forget_peak()
+    assert device.peak_mb() == 0.0
+
+
 def test_launches_are_the_hosts_and_kernels_the_devices() -> None:
     events = [
         ("aten::add", "CPU"),
