@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,7 @@ from stream.relay.pipeline import MakeFilter, Pipeline
 from stream.relay.session import Session
 from stream.relay.snapshot import StreamSnapshot
 
+_LOG = logging.getLogger("vretouch.relay")
 STATS_EVERY_S = 1.0
 # Time for the reason to reach the page before the connection is closed.
 LAST_WORDS_S = 0.2
@@ -103,7 +105,7 @@ class Publication(Session):
         if self._control is not None and now_s - self._stats_s >= STATS_EVERY_S:
             self._stats_s = now_s
             self._control.send(self._figures())
-            self._complain_of_size(self._control)
+        self._complain_of_size()
 
     def silent_s(self, now_s: float, /) -> float:
         """Since when neither a picture nor sound has come."""
@@ -208,14 +210,15 @@ class Publication(Session):
             return None
         return int(rtp_time_sent(self._video.sender) - pts - origin) % 2**32
 
-    def _complain_of_size(self, control: Control) -> None:
-        """Once for each size that is too large."""
+    def _complain_of_size(self) -> None:
+        """Once for each size that is too large: to the page, and in the log for publishers that have none."""
         size = self._intake.refused_size if self._intake is not None else None
         if size is not None and size != self._refused:
-            control.complain(
-                f"the video is {size[0]}x{size[1]}, more than the "
-                f"{self.options.max_width}x{self.options.max_height} allowed; choose a smaller one"
-            )
+            most = f"the {self.options.max_width}x{self.options.max_height} allowed"
+            complaint = f"the video is {size[0]}x{size[1]}, more than {most}; choose a smaller one"
+            _LOG.warning(f"stream {self.name}: {complaint}, or allow it with --size")
+            if self._control is not None:
+                self._control.complain(complaint)
         self._refused = size
 
 

@@ -258,15 +258,20 @@ def test_three_times_the_load_does_not_make_it_late() -> None:
     run(main)
 
 
-def test_frames_that_are_too_large_are_not_decoded_and_the_page_is_told() -> None:
+@pytest.mark.parametrize("control", [True, False])
+def test_frames_that_are_too_large_are_not_decoded_which_the_log_says_and_the_page(
+    control: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     async def main() -> None:
         rooms = Rooms(MediaOptions(loopback=True, max_width=160, max_height=120), FakeFilter)
-        publisher = Publisher("vp8", control=True)
+        publisher = Publisher("vp8", control=control)
         await publisher.publish(rooms)
-        await until(lambda: bool(publisher.said("error")))
-        assert "320x240" in publisher.said("error")[0]["message"]
+        await until(lambda: "the video is 320x240, more than the 160x120 allowed" in caplog.text)
+        if control:
+            await until(lambda: bool(publisher.said("error")))
+            assert "320x240" in publisher.said("error")[0]["message"]
+        await until(lambda: rooms.snapshot().streams[0].frames["too_large"] > 5)
         frames = rooms.snapshot().streams[0].frames
-        assert frames["too_large"] > 5
         assert frames.get("decoded", 0) == 0
         await rooms.close()
         await publisher.close()
