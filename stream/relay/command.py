@@ -46,6 +46,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def _add_place(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--host", default="127.0.0.1", metavar="H", help="address to listen on (default: 127.0.0.1)")
+    add(
+        "--public-address",
+        metavar="IP",
+        help="address under which clients reach this machine, where it is another (1:1 NAT of a cloud)",
+    )
     add("--port", type=port, default=8080, metavar="P", help="port to listen on (default: 8080)")
     add("--tls-cert", metavar="FILE", help="certificate chain for HTTPS, PEM")
     add("--tls-key", metavar="FILE", help="its key, PEM (default: in the certificate's file)")
@@ -140,6 +145,7 @@ def media_options_of(options: argparse.Namespace) -> MediaOptions:
         "max_width": width,
         "max_height": height,
         "scale": options.scale,
+        "public_address": options.public_address,
         "fps": options.fps,
         "max_publishers": options.max_publishers,
         "max_viewers": options.max_viewers,
