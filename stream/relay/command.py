@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ipaddress
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from stream.arguments import add_retoucher, size, whole
 from stream.engine import default_threads, load_engine
+from stream.relay.limits import Network
 from stream.relay.options import CODECS, MediaOptions
 from stream.relay.origins import Origins
 from stream.relay.tokens import Tokens, find_secret, is_loopback, require_tokens
@@ -70,6 +72,14 @@ def _add_rights(command: argparse.ArgumentParser) -> None:
         help="another site whose pages may use the relay, or its own behind a proxy; may be repeated",
     )
     add(
+        "--proxy",
+        action="append",
+        default=[],
+        type=network,
+        metavar="NET",
+        help="reverse proxy on another machine, whose X-Forwarded-For counts (10.0.0.0/8); may be repeated",
+    )
+    add(
         "--ice-server",
         action="append",
         default=[],
@@ -109,6 +119,16 @@ def _add_media(command: argparse.ArgumentParser) -> None:
         metavar="M",
         help=f"end every session after M minutes (default: {usual.max_session_s / 60:g})",
     )
+
+
+def network(text: str) -> Network:
+    """A network, or one address: '10.0.0.0/8', '172.18.0.2'."""
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no network; write an address or a network, as 10.0.0.0/8"
+        ) from None
 
 
 def tokens_of(options: argparse.Namespace) -> Tokens:
@@ -193,7 +213,13 @@ def run(options: argparse.Namespace, make_filter: MakeFilter | None = None) -> i
     from stream.relay.sweep import settle
 
     media = media_options_of(options)
-    http = HttpOptions(tokens_of(options), tuple(options.origin), media.ice_servers, version=version())
+    http = HttpOptions(
+        tokens_of(options),
+        tuple(options.origin),
+        media.ice_servers,
+        proxies=tuple(options.proxy),
+        version=version(),
+    )
     place = Place(options.host, options.port, load_tls(options.tls_cert, options.tls_key))
     pages, times = load_pages(page_folder()), StageTimes()
     make = make_filter or make_filter_of(options, media.fps, times)
