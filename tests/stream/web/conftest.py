@@ -129,6 +129,14 @@ def until(page: Page, holds: Callable[[], Any], at_most_s: float = PATIENCE_MS /
         page.wait_for_timeout(100)
 
 
+def end_camera(page: Page) -> None:
+    """As if it had been unplugged, or the system or the visitor had taken it away."""
+    page.evaluate(
+        "() => { const [track] = document.querySelector('#self').srcObject.getTracks();"
+        " track.stop(); track.dispatchEvent(new Event('ended')); }"
+    )
+
+
 @pytest.fixture(scope="session")
 def playing() -> Iterator[Playwright]:
     """Playwright itself."""
