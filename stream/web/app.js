@@ -1,5 +1,6 @@
 /** The page that publishes: the visitor's camera goes to the relay, and its retouched picture comes back. */
 
+import { stayAwake } from './awake.js';
 import { devices, openCamera, openMicrophone, orUsual } from './camera.js';
 import { Control } from './control.js';
 import { bytesIn, Figures, Playout } from './figures.js';
@@ -184,6 +185,7 @@ function fail(notice) {
 
 function show(state, words) {
   const busy = ['asking', 'connecting', 'live', 'waiting'].includes(state);
+  stayAwake(busy);
   const change = () => {
     showState(state, words);
     $('welcome').hidden = state !== 'idle';

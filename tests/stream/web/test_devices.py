@@ -209,3 +209,38 @@ def test_a_microphone_that_ends_is_told_and_taken_again(visit: Visit) -> None:
         assert page.is_hidden("#microphone-again")
         assert pill(page) == "Live"
         assert page.evaluate(SOUND_SENT) == "live"
+
+
+# A screen lock, which the browser takes back when the page is hidden.
+LOCKS = """(() => {
+  window.locks = 0;
+  let seen = true;
+  const request = async () => {
+    locks += 1;
+    return { release: async () => { locks -= 1; } };
+  };
+  Object.defineProperty(navigator, 'wakeLock', { value: { request } });
+  Object.defineProperty(document, 'visibilityState', { get: () => (seen ? 'visible' : 'hidden') });
+  window.see = (now) => {
+    seen = now;
+    if (!seen) locks = 0;
+    document.dispatchEvent(new Event('visibilitychange'));
+  };
+})()"""
+
+
+def test_the_screen_stays_on_while_the_page_is_live(visit: Visit) -> None:
+    page = visit.open()
+    page.evaluate(LOCKS)
+    visit.live(page)
+    assert page.evaluate("locks") == 1
+    page.evaluate("see(false)")
+    assert page.evaluate("locks") == 0
+    page.evaluate("see(true)")
+    until(page, lambda: page.evaluate("locks") == 1)
+    page.click("#stop")
+    until(page, lambda: page.evaluate("locks") == 0)
+    page.evaluate("see(false)")
+    page.evaluate("see(true)")
+    page.wait_for_timeout(200)
+    assert page.evaluate("locks") == 0
