@@ -38,8 +38,7 @@ export function deviceProblem(error, device) {
 /** A camera that was live and no longer gives pictures. */
 export const CAMERA_ENDED = {
   title: 'The camera has stopped',
-  text: `It was unplugged, another program took it, or it is no longer allowed here. Once it is back, the picture goes on;
-    if it does not, try again.`,
+  text: 'It was unplugged, taken by another program, or is no longer allowed. The picture goes on once it is back.',
 };
 export const CAMERA_MUTED = {
   title: 'The camera gives no picture',

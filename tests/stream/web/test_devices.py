@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.stream.web.conftest import Relay, Visit, end_camera, state, until
 from tests.stream.web.relay import LEVELS
-from tests.stream.web.test_publish import darkens
+from tests.stream.web.test_publish import darkens, fits
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -112,6 +112,9 @@ def test_a_camera_that_is_covered_is_waited_for(visit: Visit) -> None:
     page.evaluate(MUTES, True)
     page.wait_for_selector("#notice:visible")
     assert "The camera gives no picture" in notice(page)
+    page.set_viewport_size({"width": 360, "height": 740})
+    fits(page)
+    assert page.evaluate("(({ scrollHeight, clientHeight }) => scrollHeight <= clientHeight)(notice)")
     assert pill(page) == "Live, no picture"
     # It is not let go of when another device comes.
     page.evaluate(PLUG)
