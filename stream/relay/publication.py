@@ -107,9 +107,10 @@ class Publication(Session):
         self._complain_of_size()
 
     def silent_s(self, now_s: float, /) -> float:
-        """Since when neither a picture nor sound has come."""
-        heard_s = self._intake.heard_s if self._intake is not None else 0.0
-        return now_s - max(heard_s, self._sound_s, self.connected_s or self.created_s)
+        """Since when neither picture nor sound nor a message of the page has come."""
+        seen_s = self._intake.heard_s if self._intake is not None else 0.0
+        said_s = self._control.heard_s if self._control is not None else 0.0
+        return now_s - max(seen_s, self._sound_s, said_s, self.connected_s or self.created_s)
 
     def trouble(self) -> str | None:
         """`failed` where a thread has died, `lost` where the publisher has said goodbye."""
