@@ -29,7 +29,7 @@ def most_streams(fits: Callable[[int], bool], limit: int) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m bench throughput`."""
     add = parser.add_argument
-    add("--device", choices=("cpu", "cuda"), default="cpu", help="where the network runs (cpu)")
+    add("--device", choices=("cpu", "cuda"), help="where frames and network are (cuda where there is one)")
     add("--preset", default="live")
     add("--engine", default="auto", help="of the streams that step one by one (the device's own)")
     add("--resolution", default="1080p", help="of every stream: 720p, 1080p (the default) or 2160p")
