@@ -63,7 +63,7 @@ def measure(options: argparse.Namespace) -> Carried:
     found = Carried(device, _said(options, device))
     if not is_trained(options.preset):
         found.notes.append(f"Preset {options.preset}: {UNTRAINED}.")
-    for name, make in _ways(engine, together, device).items():
+    for name, make in _ways(engine, together, device, threads).items():
         _search(found, name, make, shots, options)
     found.figures |= {"device_peak_mb": device.peak_mb(), "rss_mb": own_mb()}
     return found
@@ -81,7 +81,9 @@ def _engines(
     return engine, TorchEngine(options.preset, threads, device.kind, device.dtype, own)
 
 
-def _ways(engine: Engine, together: TorchEngine, device: Device) -> dict[str, Callable[[int], Way]]:
+def _ways(
+    engine: Engine, together: TorchEngine, device: Device, threads: int
+) -> dict[str, Callable[[int], Way]]:
     """How streams are carried, by name: with their frames on the GPU where that is the device."""
     one, many = f"one by one, {engine.name}", f"batched, {together.name}"
     if device.kind != "cuda":
@@ -92,8 +94,8 @@ def _ways(engine: Engine, together: TorchEngine, device: Device) -> dict[str, Ca
     except EngineError as error:
         raise BenchError(f"{error}, or give --device cpu") from error
     return {
-        one: partial(OneByOneOnDevice, engine, board, device),
-        many: partial(BatchedOnDevice, together, board, device),
+        one: partial(OneByOneOnDevice, engine, board, device, threads),
+        many: partial(BatchedOnDevice, together, board, device, threads),
     }
 
 

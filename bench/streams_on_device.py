@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -23,19 +24,24 @@ from stream.results import Stepped
 class OneByOneOnDevice:
     """The engine steps one stream after the other; nothing is waited for until all are under way.
 
-    Stages, by the board's stream: the paste has the frame's way back in it.
+    threads: so many send frames, while the streams whose frames were sent are set going.
+    Stages, by the board's stream: the paste has the frame's way back in it, and any may have a later stream's
+    upload in it.
     """
 
-    def __init__(self, engine: DeviceEngine, board: Board, device: Device, streams: int) -> None:
+    def __init__(
+        self, engine: DeviceEngine, board: Board, device: Device, threads: int, streams: int
+    ) -> None:
         self._board, self._device = board, device
+        self._senders = ThreadPoolExecutor(threads, "bench-send")
         self._retouchers = [DeviceRetoucher(engine, board, finder=NoFinder()) for _ in range(streams)]
 
     def tick(self, shots: Sequence[Shot], mark: Callable[[str], None]) -> list[Pixels]:
         """The retouched frames."""
         with self._device.on_stream(self._board.stream):
             under_way: list[Stepped] = []
-            for retoucher, shot in zip(self._retouchers, shots, strict=True):
-                located = _sent(retoucher, shot)
+            sent = self._senders.map(_sent, self._retouchers, shots)
+            for retoucher, located in zip(self._retouchers, sent, strict=True):
                 mark("upload")
                 seen = retoucher.seen(located)
                 mark("crop, step")
@@ -47,11 +53,12 @@ class OneByOneOnDevice:
 class BatchedOnDevice:
     """All streams step at once, between buffers in which their faces lie side by side.
 
-    Stages, by the board's stream: the paste has the frame's way back in it.
+    threads, stages: see OneByOneOnDevice.
     """
 
-    def __init__(self, engine: TorchEngine, board: Board, device: Device, streams: int) -> None:
+    def __init__(self, engine: TorchEngine, board: Board, device: Device, threads: int, streams: int) -> None:
         self._engine, self._board, self._device = engine, board, device
+        self._senders = ThreadPoolExecutor(threads, "bench-send")
         self._state = engine.new_state(streams)
         self._retouchers = [
             DeviceRetoucher(OneOfMany(engine, self._state, place), board, finder=NoFinder())
@@ -62,8 +69,8 @@ class BatchedOnDevice:
         """The retouched frames."""
         with self._device.on_stream(self._board.stream):
             seen: list[tuple[LocatedOnDevice, Stepped]] = []
-            for retoucher, shot in zip(self._retouchers, shots, strict=True):
-                located = _sent(retoucher, shot)
+            sent = self._senders.map(_sent, self._retouchers, shots)
+            for retoucher, located in zip(self._retouchers, sent, strict=True):
                 mark("upload")
                 seen.append((located, retoucher.seen(located)))
                 mark("crop")

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--budget-ms", type=float, metavar="MS", help="for p99 (what passes between two frames)")
     add("--ticks", type=int, default=150, metavar="N", help="frames of every stream that are timed (150)")
     add("--limit", type=int, default=1024, metavar="N", help="most streams that are tried (1024)")
-    add("--threads", type=int, metavar="N", help="cores that a step uses (as vretouch would)")
+    add("--threads", type=int, metavar="N", help="that step, or send frames to a GPU (as vretouch would)")
     add("--input", type=Path, metavar="PICTURE", help="a picture of one face (the demo's)")
     add("--chart", type=Path, metavar="PNG", help="write a chart of what was tried")
     add("--markdown", metavar="FILE", help="write the tables as Markdown")

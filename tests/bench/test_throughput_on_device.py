@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,7 @@ from bench.streams_on_device import BatchedOnDevice, OneByOneOnDevice  # noqa: E
 from stream.engines.torch_ import TorchEngine  # noqa: E402
 from tests.bench.scripted import ScriptedDevice  # noqa: E402
 
-ONCE = ["upload", "crop", "upload", "guard", "paste", "download"]
+PASTED = ["guard", "paste", "download"]
 
 
 class WatchedBoard(HostBoard):
@@ -59,6 +60,13 @@ def seeded() -> TorchEngine:
     return TorchEngine("live", 1, network=networks.network_of("tiny"))
 
 
+def in_order(board: HostBoard) -> list[str]:
+    """What was done but for uploads, of frames and guards, which threads of their own send."""
+    done = [name for name in board.log if name != "upload"]
+    assert board.log.count("upload") == 2 * done.count("crop")
+    return done
+
+
 def marks_on(device: ScriptedDevice) -> tuple[list[str], Callable[[str], None]]:
     """The stages that end, each on the board's own stream."""
     marks: list[str] = []
@@ -74,7 +82,7 @@ def test_one_by_one_frames_stay_there_and_none_is_waited_for_before_all_are_unde
     shots: list[pipeline.Shot],
 ) -> None:
     board, device = WatchedBoard(), ScriptedDevice()
-    there = OneByOneOnDevice(FakeDeviceEngine(board), board, device, 2)
+    there = OneByOneOnDevice(FakeDeviceEngine(board), board, device, 2, 2)
     host = OneByOne(FakeDeviceEngine(), 2)
     for number in range(3):
         pair = [shots[number], shots[number + 4]]
@@ -82,7 +90,7 @@ def test_one_by_one_frames_stay_there_and_none_is_waited_for_before_all_are_unde
         marks, mark = marks_on(device)
         got, wanted = there.tick(pair, mark), host.tick(pair, lambda _: None)
         assert marks == ["upload", "crop, step", "paste"] * 2
-        assert board.log == [*ONCE[:2], "step", *ONCE[2:]] * 2 + ["finish"] * 2
+        assert in_order(board) == ["crop", "step", *PASTED] * 2 + ["finish"] * 2
         for shot, a, b in zip(pair, wanted, got, strict=True):
             assert (a != shot.frame_u8).any()
             assert np.abs(a.astype(int) - b).max() <= 1
@@ -91,7 +99,7 @@ def test_one_by_one_frames_stay_there_and_none_is_waited_for_before_all_are_unde
 
 def test_batched_frames_stay_there_and_all_streams_step_at_once(shots: list[pipeline.Shot]) -> None:
     board, device, engine = WatchedBoard(at_once=True), ScriptedDevice(), seeded()
-    there, host = BatchedOnDevice(engine, board, device, 3), OneByOne(engine, 3)
+    there, host = BatchedOnDevice(engine, board, device, 2, 3), OneByOne(engine, 3)
     steps: list[tuple[int, int]] = []
     run = engine.run
 
@@ -107,7 +115,7 @@ def test_batched_frames_stay_there_and_all_streams_step_at_once(shots: list[pipe
         marks, mark = marks_on(device)
         got, wanted = there.tick(three, mark), host.tick(three, lambda _: None)
         assert marks == [*["upload", "crop"] * 3, "step", *["paste"] * 3]
-        assert board.log == ONCE[:2] * 3 + ONCE[2:] * 3 + ["finish"] * 3
+        assert in_order(board) == ["crop"] * 3 + PASTED * 3 + ["finish"] * 3
         for shot, a, b in zip(three, wanted, got, strict=True):
             assert (a != shot.frame_u8).any()
             assert np.abs(a.astype(int) - b).max() <= 1
@@ -115,8 +123,23 @@ def test_batched_frames_stay_there_and_all_streams_step_at_once(shots: list[pipe
     assert device.stream is None
 
 
+@pytest.mark.parametrize("way", [OneByOneOnDevice, BatchedOnDevice])
+def test_frames_are_sent_by_threads_of_their_own(way: type, shots: list[pipeline.Shot]) -> None:
+    """Two at once: each of the first two waits until the other is on its way too."""
+    both = threading.Barrier(2, timeout=60.0)
+    frame_rows = len(shots[0].frame_u8)
+
+    class Meeting(HostBoard):
+        def upload(self, rows: np.ndarray, pitch: int) -> HostArray:
+            if len(rows) == frame_rows:
+                both.wait()
+            return super().upload(rows, pitch)
+
+    way(seeded(), Meeting(at_once=True), Cpu(1), 2, 2).tick(shots[:2], lambda _: None)
+
+
 def test_a_stream_among_many_is_never_stepped_alone(shots: list[pipeline.Shot]) -> None:
-    there = BatchedOnDevice(seeded(), HostBoard(at_once=True), Cpu(1), 2)
+    there = BatchedOnDevice(seeded(), HostBoard(at_once=True), Cpu(1), 1, 2)
     with pytest.raises(EngineError, match="step on the device only"):
         there._retouchers[0].step(shots[0].located)
 
@@ -126,7 +149,7 @@ def test_what_a_trial_made_is_gone_before_the_next(shots: list[pipeline.Shot]) -
     engine, made = seeded(), []
 
     def make(streams: int) -> BatchedOnDevice:
-        way = BatchedOnDevice(engine, HostBoard(at_once=True), Cpu(1), streams)
+        way = BatchedOnDevice(engine, HostBoard(at_once=True), Cpu(1), 1, streams)
         made.append(weakref.ref(way._state))
         return way
 
@@ -199,10 +222,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return given
 
 
-@pytest.mark.parametrize("asked", ["", " --device cuda"])
 def test_a_whole_run_on_a_gpu_which_is_taken_where_there_is_one(
     gpu: list[int],
-    asked: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -210,7 +231,7 @@ def test_a_whole_run_on_a_gpu_which_is_taken_where_there_is_one(
     for way in (OneByOne, Batched):
         monkeypatch.setattr(way, "tick", raising(AssertionError("the frame left the GPU")))
     out = tmp_path / "out.json"
-    assert main([*(SMALL + asked).split(), "--json", str(out)]) == 0
+    assert main([*SMALL.split(), "--json", str(out)]) == 0
     read = json.loads(out.read_text())
     assert read["settings"]["device"] == "cuda"
     assert [(t["way"], t["streams"], list(t["stages"])) for t in read["trials"]] == [
@@ -248,7 +269,7 @@ def test_without_cupy_a_sentence_says_what_to_do(
         raise EngineError("frames on a GPU need CuPy")
 
     monkeypatch.setattr(carried, "board_of", absent)
-    assert main(SMALL.split()) == 2
+    assert main(f"{SMALL} --device cuda".split()) == 2
     assert "frames on a GPU need CuPy, or give --device cpu" in capsys.readouterr().err
 
 
