@@ -12,16 +12,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bench import chart, report
 from bench.device import Device, device_of, own_mb
 from bench.footage import face_picture
 from bench.networks import UNTRAINED, check_preset, engine_named, is_trained, loader, network_of
 from bench.pipeline import Shot, shots_of, size_of
-from bench.streams import Batched, OneByOne, Trial, Way, try_streams
+from bench.report import BenchError
+from bench.streams import Batched, OneByOne, Trial, Way, ran_out_of_memory, try_streams
+from bench.streams_on_device import BatchedOnDevice, OneByOneOnDevice, give_back
 from bench.throughput import most_streams
 from model.vretoucher import VRetouchEr
-from stream.engine import Engine, default_threads
+from stream.device import board_of
+from stream.engine import DeviceEngine, Engine, default_threads
 from stream.engines.torch_ import TorchEngine
+from stream.errors import EngineError
 from stream.retoucher import Retoucher
 
 
@@ -38,18 +44,27 @@ class Carried:
 
 
 def measure(options: argparse.Namespace) -> Carried:
-    """The most streams, one by one and batched."""
+    """The most streams, one by one and batched; options.device becomes the one it ran on."""
     check_preset(options.preset)
     size, threads = size_of(options.resolution), options.threads or default_threads()
+    options.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     device = device_of(options.device, threads)
-    engine, together = _engines(options, device, network_of(options.preset), threads)
+    try:
+        engine, together = _engines(options, device, network_of(options.preset), threads)
+    except Exception as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise BenchError(
+            f"{device.name} has too little memory for the engine ({_reason(error)}); end what else uses it, "
+            "or give a smaller --preset"
+        ) from error
     with Retoucher(engine=engine) as retoucher:
         shots = shots_of(face_picture(options.input), size, 1, retoucher)
     found = Carried(device, _said(options, device))
     if not is_trained(options.preset):
         found.notes.append(f"Preset {options.preset}: {UNTRAINED}.")
-    _search(found, f"one by one, {engine.name}", partial(OneByOne, engine), shots, options)
-    _search(found, f"batched, {together.name}", partial(Batched, together), shots, options)
+    for name, make in _ways(engine, together, device, threads).items():
+        _search(found, name, make, shots, options)
     found.figures |= {"device_peak_mb": device.peak_mb(), "rss_mb": own_mb()}
     return found
 
@@ -64,6 +79,24 @@ def _engines(
         return engine, engine
     own = copy.deepcopy(network)
     return engine, TorchEngine(options.preset, threads, device.kind, device.dtype, own)
+
+
+def _ways(
+    engine: Engine, together: TorchEngine, device: Device, threads: int
+) -> dict[str, Callable[[int], Way]]:
+    """How streams are carried, by name: with their frames on the GPU where that is the device."""
+    one, many = f"one by one, {engine.name}", f"batched, {together.name}"
+    if device.kind != "cuda":
+        return {one: partial(OneByOne, engine), many: partial(Batched, together)}
+    assert isinstance(engine, DeviceEngine)  # all of GPU_ENGINES are
+    try:
+        board = board_of(engine)
+    except EngineError as error:
+        raise BenchError(f"{error}, or give --device cpu") from error
+    return {
+        one: partial(OneByOneOnDevice, engine, board, device, threads),
+        many: partial(BatchedOnDevice, together, board, device, threads),
+    }
 
 
 def budget_ms(options: argparse.Namespace) -> float:
@@ -81,6 +114,8 @@ def _search(
     """Try streams one way."""
 
     def fits(streams: int) -> bool:
+        if found.device.kind == "cuda":
+            give_back()
         trial = try_streams(name, make, streams, found.device, shots, options.ticks, budget_ms(options))
         found.trials.append(trial)
         print(f"{name}: {_count(streams)}, {_verdict(trial)}", file=sys.stderr, flush=True)
@@ -133,11 +168,20 @@ def save_chart(found: Carried, path: Path) -> None:
 
 
 def _said(options: argparse.Namespace, device: Device) -> str:
+    way = (
+        "goes to the GPU and comes back once"
+        if device.kind == "cuda"
+        else "is cropped and pasted by the host"
+    )
     return (
         f"Preset {options.preset} on {device.name} (class {device.group}): streams of {options.resolution}, "
         f"a face in each, whose frames arrive together. From then to the last one retouched p99 may take "
-        f"{budget_ms(options):.4g} ms; finding the faces is not in it."
+        f"{budget_ms(options):.4g} ms; each frame {way}, and finding the faces is not in it."
     )
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _verdict(trial: Trial) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -21,6 +22,8 @@ from stream.results import Located, Stepped, SteppedFace
 from stream.retoucher import Retoucher
 
 UNTIMED_TICKS = UNRECORDED_STEPS + 2
+# As CUDA, cuBLAS, cuDNN and ONNX Runtime say it.
+_TOO_LITTLE_MEMORY = re.compile("out ?of ?memory|alloc_failed|failed to allocate", re.IGNORECASE)
 
 
 class NoFinder:
@@ -47,7 +50,7 @@ class Way(Protocol):
 
 
 class OneByOne:
-    """The engine steps one stream after the other."""
+    """The engine steps one stream after the other; crop and composite are the host's."""
 
     def __init__(self, engine: Engine, streams: int) -> None:
         self._retouchers = [Retoucher(engine=engine, finder=NoFinder()) for _ in range(streams)]
@@ -67,7 +70,8 @@ class OneByOne:
 
 
 class Batched:
-    """All streams step at once: their faces, and what is remembered of them, lie side by side."""
+    """All streams step at once: their faces, and what is remembered of them, lie side by side; crop and
+    composite are the host's."""
 
     def __init__(self, engine: TorchEngine, streams: int) -> None:
         self._engine, self._state = engine, engine.new_state(streams)
@@ -142,10 +146,22 @@ def try_streams(
                 way.tick(frames, used.mark)
             late += used is watch and watch.last_ms > budget_ms
             number += 1
-    except torch.OutOfMemoryError:
+    except Exception as error:
+        if not ran_out_of_memory(error):
+            raise
         return Trial(name, streams, None, None, False)
     spent = watch.wall()
     return Trial(name, streams, spent, watch.stages(), spent.p99 <= budget_ms)
+
+
+def ran_out_of_memory(error: BaseException | None) -> bool:
+    """Whether the error, or one during which it came up, is a library's for too little memory."""
+    while error is not None:
+        known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if known or _TOO_LITTLE_MEMORY.search(str(error)):
+            return True
+        error = error.__context__
+    return False
 
 
 def too_late(ticks: int) -> int:

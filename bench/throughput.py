@@ -29,7 +29,7 @@ def most_streams(fits: Callable[[int], bool], limit: int) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m bench throughput`."""
     add = parser.add_argument
-    add("--device", choices=("cpu", "cuda"), default="cpu", help="where the network runs (cpu)")
+    add("--device", choices=("cpu", "cuda"), help="where frames and network are (cuda where there is one)")
     add("--preset", default="live")
     add("--engine", default="auto", help="of the streams that step one by one (the device's own)")
     add("--resolution", default="1080p", help="of every stream: 720p, 1080p (the default) or 2160p")
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--budget-ms", type=float, metavar="MS", help="for p99 (what passes between two frames)")
     add("--ticks", type=int, default=150, metavar="N", help="frames of every stream that are timed (150)")
     add("--limit", type=int, default=1024, metavar="N", help="most streams that are tried (1024)")
-    add("--threads", type=int, metavar="N", help="cores that a step uses (as vretouch would)")
+    add("--threads", type=int, metavar="N", help="that step, or send frames to a GPU (as vretouch would)")
     add("--input", type=Path, metavar="PICTURE", help="a picture of one face (the demo's)")
     add("--chart", type=Path, metavar="PNG", help="write a chart of what was tried")
     add("--markdown", metavar="FILE", help="write the tables as Markdown")

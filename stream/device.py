@@ -130,9 +130,17 @@ class DeviceRetoucher(Retoucher):
         if not isinstance(located, LocatedOnDevice):
             self._forget_unseen()
             return super().step(located, at_most=at_most, wait=wait)
+        return self.pasted(located, self.seen(located, at_most=at_most))
+
+    def seen(self, located: LocatedOnDevice, *, at_most: int | None = None) -> Stepped:
+        """The first half of `step`: the crops and the network's steps."""
         self._held = located.held
         stepped = super().step(located, at_most=at_most)
         self._held = None
+        return stepped
+
+    def pasted(self, located: LocatedOnDevice, stepped: Stepped) -> SteppedOnDevice:
+        """The other half of `step`: the pastes, and the frame's way back."""
         with (stages := Stopwatch(stepped.stage_ms)).running("composite"):
             boxes = tuple(self._paste(located.held, face.located) for face in stepped.faces)
             located.held.finish = self._board.download(located.held.pixels)

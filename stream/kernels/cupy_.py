@@ -97,6 +97,12 @@ class CupyBoard:
         run(launch, self.stream)
 
 
+def give_back() -> None:
+    """Free what CuPy holds in reserve, on the GPU and pinned."""
+    cupy.get_default_memory_pool().free_all_blocks()
+    cupy.get_default_pinned_memory_pool().free_all_blocks()
+
+
 class Handle:
     """A CUDA stream of another library, by its handle."""
 

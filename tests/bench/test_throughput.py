@@ -111,10 +111,10 @@ def test_a_device_with_too_little_memory_ends_a_trial(shots: list[pipeline.Shot]
 
 
 def test_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = "throughput --preset tiny --engine torch-cpu --threads 1 --resolution 360p --ticks 2 --limit 2"
+    asked = "throughput --device cpu --preset tiny --engine torch-cpu --threads 1 --resolution 360p"
     paths = [tmp_path / name for name in ("out.json", "out.md", "out.png")]
     files = ["--json", str(paths[0]), "--markdown", str(paths[1]), "--chart", str(paths[2])]
-    assert main([*asked.split(), "--budget-ms", "1e6", *files]) == 0
+    assert main([*asked.split(), "--ticks", "2", "--limit", "2", "--budget-ms", "1e6", *files]) == 0
     read = json.loads(paths[0].read_text())
     assert read["figures"]["streams_one_by_one"] == read["figures"]["streams_batched"] == 2
     assert [(t["way"], t["streams"], t["kept"]) for t in read["trials"]] == [

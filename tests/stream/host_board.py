@@ -7,6 +7,7 @@ piece of work: so what lets go of an array too early gives a wrong picture, as i
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -48,13 +49,15 @@ class HostBoard:
         self._at_once = at_once
         self._work: deque[Callable[[], object]] = deque()
         self._dropped: list[np.ndarray] = []
+        self._turn = threading.RLock()
 
     def begin(self, name: str, work: Callable[[], object]) -> None:
         """Set something going."""
-        self.log.append(name)
-        self._work.append(work)
-        if self._at_once:
-            self._do_next()
+        with self._turn:
+            self.log.append(name)
+            self._work.append(work)
+            if self._at_once:
+                self._do_next()
 
     def _do_next(self) -> None:
         for array in self._dropped:
@@ -76,7 +79,8 @@ class HostBoard:
 
         def finish() -> np.ndarray:
             while not back:
-                self._do_next()
+                with self._turn:
+                    self._do_next()
             return back[0]
 
         return finish

@@ -169,6 +169,16 @@ def test_frames_that_two_threads_send_at_once_both_have_their_memory(fake: FakeC
     assert len(fake.pinned) == 3 and all(memory() is not None for memory in fake.pinned)
 
 
+def test_what_is_held_in_reserve_is_given_back(fake: FakeCupy) -> None:
+    def pool(name: str) -> SimpleNamespace:
+        return SimpleNamespace(free_all_blocks=lambda: fake.log.append(("free", name)))
+
+    fake.get_default_memory_pool = lambda: pool("device")
+    fake.get_default_pinned_memory_pool = lambda: pool("pinned")
+    importlib.import_module("stream.kernels.cupy_").give_back()
+    assert sorted(fake.log) == [("free", "device"), ("free", "pinned")]
+
+
 def test_a_kernel_that_cannot_be_compiled_is_a_sentence(fake: FakeCupy) -> None:
     run = importlib.import_module("stream.kernels.cupy_").run
     fake.broken = True
