@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from stream.device import DeviceRetoucher
 from stream.errors import EngineError
 from stream.retoucher import Retoucher
 from tests.conftest import require
@@ -14,7 +17,7 @@ from tests.stream.host_board import FakeDeviceEngine, HostBoard
 torch = require("torch")
 
 from bench import networks, pipeline, sweep  # noqa: E402
-from bench.device import Cpu  # noqa: E402
+from bench.device import Cpu, Stopwatch  # noqa: E402
 from bench.frame_on_device import DevicePipeline  # noqa: E402
 from bench.project import Roof, Work  # noqa: E402
 from bench.swept import Swept  # noqa: E402
@@ -57,6 +60,22 @@ def test_the_stages_are_told_apart_and_the_frame_is_the_hosts_to_a_level() -> No
     works = on_device.works(shots[0])
     assert len(works["step"]) == len(works["crop"]) == len(works["paste"]) == 2
     assert works["paste"][0].bytes < on_host.works(shots[0])["paste"][0].bytes
+
+
+def test_what_the_host_does_after_a_step_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    board, device, paste = HostBoard(), ScriptedDevice(), DeviceRetoucher._paste
+
+    def slow(*arguments: Any) -> Any:
+        device.work_ms(50)
+        return paste(*arguments)
+
+    monkeypatch.setattr(DeviceRetoucher, "_paste", slow)
+    on_device = DevicePipeline(FakeDeviceEngine(board), board, device, [Work(1e9, 1e6)], 2)
+    watch = Stopwatch(device)
+    with watch.frame():
+        on_device.frame(shots_with(1)[0], watch.mark)
+    assert watch.stages()["step"].max == 1.0
+    assert watch.stages()["paste"].min > 50.0
 
 
 class FakeGpu(Cpu):
