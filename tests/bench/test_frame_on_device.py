@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 import numpy as np
 import pytest
 
-from stream.device import DeviceRetoucher
+from stream.device import DeviceRetoucher, GuardedFace
 from stream.errors import EngineError
 from stream.retoucher import Retoucher
 from tests.conftest import require
@@ -95,6 +96,33 @@ def test_on_a_gpu_the_frame_stays_there_beside_the_way_through_the_host() -> Non
     assert swept.notes == []
     swept.device = Cpu(1)
     assert [way.key for way in sweep.pipelines_of(swept, retoucher.engine, retoucher)] == ["frame"]
+
+
+def test_guards_are_made_where_faces_are_found_and_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[pipeline.Shot] = []
+
+    class TimedError(Exception):
+        """Nothing more is needed."""
+
+    def noting(pipelines: object, device: object, shots: list[pipeline.Shot], frames: int) -> None:
+        timed.extend(shots)
+        raise TimedError
+
+    monkeypatch.setattr(sweep, "shots_of", lambda *_: shots_with(1))
+    monkeypatch.setattr(sweep, "time_frames", noting)
+    options = argparse.Namespace(no_rivals=True, frames=4, faces=[1])
+    swept = Swept(FakeGpu(), Roof(1.0, 1.0), "live", "torch-cuda", torch.float16)
+    with pytest.raises(TimedError):
+        sweep._measure_frames(
+            swept,
+            FakeDeviceEngine(HostBoard()),
+            networks.network_of("tiny"),
+            noise_frame(90, 160),
+            pipeline.Case("360p", 1),
+            options,
+        )
+    assert len(timed) == pipeline.SHOTS
+    assert all(isinstance(face, GuardedFace) for shot in timed for face in shot.located.faces)
 
 
 def test_without_cupy_frames_stay_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
