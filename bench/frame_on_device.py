@@ -15,7 +15,7 @@ from bench.pipeline import Shot, crop_work, paste_work
 from bench.project import Place, Work
 from bench.streams import NoFinder
 from stream.device import DeviceRetoucher
-from stream.engine import DeviceEngine
+from stream.engine import Buffers, DeviceEngine, EngineState, Seen
 from stream.kernels.board import Board, DeviceArray
 from stream.kernels.launch import Launch
 
@@ -23,8 +23,8 @@ from stream.kernels.launch import Launch
 class WatchedBoard:
     """A board that marks the stages of a frame; see stream.kernels.board.Board.
 
-    The first upload is the frame. What comes after a crop and before the next call is the step. All other
-    uploads and kernels are the paste's.
+    The first upload is the frame; all others are the paste's, as are all kernels but the crop. The step is
+    marked by the engine.
     """
 
     def __init__(self, board: Board) -> None:
@@ -34,12 +34,7 @@ class WatchedBoard:
 
     def begin(self, mark: Callable[[str], None]) -> None:
         """A new frame."""
-        self._mark, self._uploaded, self._stepping = mark, False, False
-
-    def _stepped(self) -> None:
-        if self._stepping:
-            self._mark("step")
-            self._stepping = False
+        self.mark, self._uploaded = mark, False
 
     def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> DeviceArray:
         """As the board's."""
@@ -47,17 +42,15 @@ class WatchedBoard:
 
     def upload(self, rows: npt.NDArray[np.uint8], pitch: int) -> DeviceArray:
         """As the board's."""
-        self._stepped()
         array = self._board.upload(rows, pitch)
-        self._mark("paste" if self._uploaded else "upload")
+        self.mark("paste" if self._uploaded else "upload")
         self._uploaded = True
         return array
 
     def download(self, array: DeviceArray) -> Callable[[], npt.NDArray[Any]]:
         """As the board's."""
-        self._stepped()
         finish = self._board.download(array)
-        self._mark("download")
+        self.mark("download")
         return finish
 
     def copy(self, to: int, to_pitch: int, source: int, width: int, rows: int) -> None:
@@ -66,10 +59,34 @@ class WatchedBoard:
 
     def run(self, launch: Launch) -> None:
         """As the board's."""
-        self._stepped()
         self._board.run(launch)
-        self._stepping = launch.variant.kernel == "crop"
-        self._mark("crop" if self._stepping else "paste")
+        self.mark("crop" if launch.variant.kernel == "crop" else "paste")
+
+
+class WatchedEngine:
+    """An engine whose steps end in a mark of the board's, before the host goes on to anything else; see
+    stream.engine.DeviceEngine."""
+
+    def __init__(self, engine: DeviceEngine, board: WatchedBoard) -> None:
+        self.name, self.preset = engine.name, engine.preset
+        self._engine, self._board = engine, board
+
+    def new_state(self) -> EngineState:
+        """As the engine's."""
+        return self._engine.new_state()
+
+    def step(self, face_rgb_u8: Pixels, state: EngineState) -> Seen:
+        """As the engine's."""
+        return self._engine.step(face_rgb_u8, state)
+
+    def buffers(self, state: EngineState) -> Buffers:
+        """As the engine's."""
+        return self._engine.buffers(state)
+
+    def begin(self, state: EngineState, stream: int) -> None:
+        """As the engine's."""
+        self._engine.begin(state, stream)
+        self._board.mark("step")
 
 
 class DevicePipeline:
@@ -93,7 +110,8 @@ class DevicePipeline:
         }
         self._device, self._step, self._residual_bytes = device, tuple(step), residual_bytes
         self._board = WatchedBoard(board)
-        self._retoucher = DeviceRetoucher(engine, self._board, max_faces=1, finder=NoFinder())
+        watched = WatchedEngine(engine, self._board)
+        self._retoucher = DeviceRetoucher(watched, self._board, max_faces=1, finder=NoFinder())
 
     def frame(self, shot: Shot, mark: Callable[[str], None]) -> Pixels:
         """uint8 [H, W, 3] RGB."""

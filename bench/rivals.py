@@ -21,6 +21,8 @@ from bench.project import Place, Work
 from model.vretoucher import VRetouchEr
 from stream.composite import skin_guard
 from stream.crop import FACE_PX, invert
+from stream.device import GuardedFace
+from stream.results import LocatedFace
 
 LEVELS = 255.0
 # The scale at which the matting network sees a frame so high, after its authors' advice.
@@ -60,7 +62,7 @@ class GridSample:
         step = self._network.step(faces.to(self._dtype) / LEVELS, self._state)
         self._state = step.state
         mark("step")
-        guards = np.stack([skin_guard(face.face_landmarks_px) for face in shot.located.faces])
+        guards = np.stack([_guard_of(face) for face in shot.located.faces])
         out = self.paste(pixels, step.residual.float() * LEVELS, guards, alignments)
         mark("paste")
         retouched = out.cpu().numpy()
@@ -102,6 +104,11 @@ class GridSample:
     def _grid(self, thetas: list[npt.NDArray[np.float64]], height: int, width: int) -> Tensor:
         given = torch.from_numpy(np.stack(thetas)).float().to(self._device)
         return F.affine_grid(given, [len(thetas), 1, height, width], align_corners=False)
+
+
+def _guard_of(face: LocatedFace) -> npt.NDArray[np.uint8]:
+    """uint8 [512, 512]; the one made beforehand where ours has it too."""
+    return face.skin if isinstance(face, GuardedFace) else skin_guard(face.face_landmarks_px)
 
 
 def theta(

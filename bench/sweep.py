@@ -8,6 +8,7 @@ import copy
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -43,7 +44,7 @@ from bench.swept import Swept, bars, parts, result
 from model.vretoucher import VRetouchEr
 from stream import parity
 from stream.crop import crop_face
-from stream.device import board_of
+from stream.device import board_of, guarded
 from stream.engine import DeviceEngine, Engine, default_threads
 from stream.engines.torch_ import UNRECORDED_STEPS, TorchEngine
 from stream.errors import EngineError
@@ -236,6 +237,8 @@ def _measure_frames(
         shots = shots_of(picture, size, case.faces, retoucher)
         pipelines = pipelines_of(swept, engine, retoucher)
         own = pipelines[0]
+        if isinstance(own, DevicePipeline):
+            shots = [replace(s, located=guarded(s.located, s.frame_u8.shape)) for s in shots]
         if not options.no_rivals:
             pipelines.append(GridSample(network, swept.device, case.faces))
         if not options.no_rivals and case.faces == options.faces[0]:

@@ -65,3 +65,18 @@ def push(state: State, pushed: Pushed) -> State:
         references=torch.cat([state.references[:, 1:], pushed.reference[:, None]], dim=1),
         valid=torch.cat([state.valid[:, 1:], one], dim=1),
     )
+
+
+def push_(state: State, pushed: Pushed, slot: Tensor) -> State:
+    """`push` in place: the newest is written over the ring's oldest slot, and nothing else of it is moved.
+
+    The order of a ring's slots then turns, which has no meaning (Eq. 5 sums over them). slot: int64 [1], the
+    oldest slot, at first 0; moved on. It lies with the state and is never read by the host, so that a CUDA
+    graph of it may be replayed.
+    """
+    state.patches_prev.copy_(pushed.patches)
+    state.map_prev.copy_(pushed.map_prev)
+    state.references.index_copy_(1, slot, pushed.reference[:, None])
+    state.valid.index_fill_(1, slot, 1.0)
+    slot.add_(1).remainder_(state.valid.shape[1])
+    return state

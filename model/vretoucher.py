@@ -1,6 +1,8 @@
 """The causal VRetouchEr: one step, state in, state out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,7 +16,7 @@ from model.fir import FIR
 from model.localizer import Localizer, probability
 from model.mma import References, Transformer, reference_mean
 from model.spynet import SpyNet
-from model.state import Pushed, State, fresh_state, push
+from model.state import Pushed, State, fresh_state, push, push_
 
 
 class Step(NamedTuple):
@@ -97,6 +99,16 @@ class VRetouchEr(nn.Module):
 
     def trace(self, face: Tensor, state: State) -> tuple[Step, Trace]:
         """`step`, with what the losses need."""
+        return self._trace(face, state, push)
+
+    def step_(self, face: Tensor, state: State, slot: Tensor) -> Step:
+        """`step`, but the state is changed in place and given back as the next; slot: see
+        model.state.push_."""
+        return self._trace(face, state, partial(push_, slot=slot))[0]
+
+    def _trace(
+        self, face: Tensor, state: State, push: Callable[[State, Pushed], State]
+    ) -> tuple[Step, Trace]:
         residual, mask, pushed, trace = self.look(face, state)
         shown = lay_out(mask)
         step = Step(lay_out(residual) * shown, shown, probability(trace.kept), push(state, pushed))

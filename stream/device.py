@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream import broad, keep
-from stream.composite import Box, placed, skin_guard
+from stream.composite import Box, Guard, Placed, placed, skin_guard
 from stream.crop import FACE_PX
 from stream.engine import Buffers, DeviceEngine, Engine, EngineState, Seen
 from stream.errors import EngineError
@@ -46,8 +46,16 @@ class Held:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GuardedFace(LocatedFace):
+    """A face with its guard, and where that falls in the frame; see stream.composite."""
+
+    skin: Guard
+    place: Placed | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class LocatedOnDevice(Located):
-    """The faces of a frame that is on its way to the GPU."""
+    """The faces, GuardedFace, of a frame that is on its way to the GPU."""
 
     held: Held
 
@@ -115,15 +123,19 @@ class DeviceRetoucher(Retoucher):
         self._cropping = not self._fits(frame)
         held = None if self._cropping else self._upload(frame)
         located = super().locate(frame, pts_s, find=find)
-        return located if held is None else LocatedOnDevice(**vars(located), held=held)
+        if held is None:
+            return located
+        return LocatedOnDevice(**vars(guarded(located, frame.shape)), held=held)
 
     def sent(self, frame_rgb_u8: npt.NDArray[np.uint8], located: Located) -> Located:
-        """What `locate` gives, of a frame whose faces were found before: only its way to the GPU is left."""
+        """What `locate` gives, of a frame whose faces were found before: only its way to the GPU is left, and
+        the guards of faces that have none (see `guarded`)."""
         frame = checked_frame(frame_rgb_u8)
         if not self._fits(frame):
             return located
+        held, located = self._upload(frame), guarded(located, frame.shape)
         faces = tuple(replace(face, face_u8=_UNCROPPED) for face in located.faces)
-        return LocatedOnDevice(**vars(located) | {"faces": faces, "held": self._upload(frame)})
+        return LocatedOnDevice(**vars(located) | {"faces": faces, "held": held})
 
     def step(self, located: Located, *, at_most: int | None = None, wait: bool = True) -> Stepped:
         """See Retoucher.step; set going, and never waited for."""
@@ -209,14 +221,13 @@ class DeviceRetoucher(Retoucher):
 
     def _paste(self, held: Held, face: LocatedFace) -> Box | None:
         """One face's residual into the frame, in place."""
+        assert isinstance(face, GuardedFace)
         known = self._known_of(face, self._memories[face.id])
-        skin = skin_guard(face.face_landmarks_px)
-        guard = self._board.upload(skin, FACE_PX)
+        guard = self._board.upload(face.skin, FACE_PX)
         held.alive += [guard, known]
         if self._keep:
             guard = self._lowered(guard, known)
-        amount = self._strength * face.fade
-        place = placed(skin, face.alignment, (held.surface.height, held.surface.width))
+        place, amount = face.place, self._strength * face.fade
         if place is None or amount <= 0.0:
             return None
         buffers = known.buffers
@@ -231,6 +242,22 @@ class DeviceRetoucher(Retoucher):
         self._board.run(launch.guard(skin.address, kept, self._keep, known.lowered.address))
         known.kept, known.weight = [after, before], 0.0
         return known.lowered
+
+
+def guarded(located: Located, shape: tuple[int, ...]) -> Located:
+    """The same, with guards for the faces that have none, in a frame of this shape. They depend on where a
+    face is alone: made beforehand, no paste waits for them."""
+    stages = Stopwatch(located.stage_ms)
+    with stages.running("align"):
+        faces = tuple(_guarded(face, shape) for face in located.faces)
+    return replace(located, faces=faces, stage_ms=stages.ms())
+
+
+def _guarded(face: LocatedFace, shape: tuple[int, ...]) -> GuardedFace:
+    if isinstance(face, GuardedFace):
+        return face
+    skin = skin_guard(face.face_landmarks_px)
+    return GuardedFace(**vars(face), skin=skin, place=placed(skin, face.alignment, shape))
 
 
 def kernels_do(also: Collection[str], keep: Collection[str]) -> bool:

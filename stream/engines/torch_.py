@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -30,8 +29,8 @@ class TorchState:
 
     faces_u8: uint8 [B, 512, 512, 3] RGB. residuals: [B, 3, 512, 512] in 8-bit levels. maps: [B, 512, 512] and
     kepts: [B, 2, 128, 128], in [0, 1]. face_u8, residual, map and kept: the first stream's part of them.
-    memory: see model.state.State; all zeros at first. They lie on the engine's device, the residuals, maps,
-    kepts and memory in its dtype.
+    memory: see model.state.State; all zeros at first, changed in place; slot: see model.state.push_. They
+    lie on the engine's device, the residuals, maps, kepts and memory in its dtype.
     """
 
     def __init__(self, memory: State, device: torch.device, dtype: torch.dtype) -> None:
@@ -41,6 +40,7 @@ class TorchState:
             return torch.zeros((streams, *shape), device=device, dtype=dtype)
 
         self.memory = memory
+        self.slot = torch.zeros(1, device=device, dtype=torch.int64)
         self.faces_u8 = torch.zeros((streams, FACE_PX, FACE_PX, 3), device=device, dtype=torch.uint8)
         self.residuals = zeros(3, FACE_PX, FACE_PX)
         self.maps, self.kepts = zeros(FACE_PX, FACE_PX), zeros(2, FACE_PX // 4, FACE_PX // 4)
@@ -149,9 +149,7 @@ class TorchEngine:
     def _compute(self, state: TorchState) -> None:
         face = state.faces_u8.permute(0, 3, 1, 2).to(self.dtype) / LEVELS  # [B, 3, 512, 512]
         face = face.contiguous(memory_format=self._layout)
-        result = self._network.step(face, state.memory)
+        result = self._network.step_(face, state.memory, state.slot)
         state.residuals.copy_(result.residual * LEVELS)
         state.maps.copy_(result.map[:, 0])
         state.kepts.copy_(result.kept)
-        for field in fields(State):
-            getattr(state.memory, field.name).copy_(getattr(result.state, field.name))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+from typing import Any
+
 import numpy as np
 import pytest
 
+from stream.device import DeviceRetoucher, GuardedFace
 from stream.errors import EngineError
 from stream.retoucher import Retoucher
 from tests.conftest import require
@@ -14,7 +18,7 @@ from tests.stream.host_board import FakeDeviceEngine, HostBoard
 torch = require("torch")
 
 from bench import networks, pipeline, sweep  # noqa: E402
-from bench.device import Cpu  # noqa: E402
+from bench.device import Cpu, Stopwatch  # noqa: E402
 from bench.frame_on_device import DevicePipeline  # noqa: E402
 from bench.project import Roof, Work  # noqa: E402
 from bench.swept import Swept  # noqa: E402
@@ -59,6 +63,22 @@ def test_the_stages_are_told_apart_and_the_frame_is_the_hosts_to_a_level() -> No
     assert works["paste"][0].bytes < on_host.works(shots[0])["paste"][0].bytes
 
 
+def test_what_the_host_does_after_a_step_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    board, device, paste = HostBoard(), ScriptedDevice(), DeviceRetoucher._paste
+
+    def slow(*arguments: Any) -> Any:
+        device.work_ms(50)
+        return paste(*arguments)
+
+    monkeypatch.setattr(DeviceRetoucher, "_paste", slow)
+    on_device = DevicePipeline(FakeDeviceEngine(board), board, device, [Work(1e9, 1e6)], 2)
+    watch = Stopwatch(device)
+    with watch.frame():
+        on_device.frame(shots_with(1)[0], watch.mark)
+    assert watch.stages()["step"].max == 1.0
+    assert watch.stages()["paste"].min > 50.0
+
+
 class FakeGpu(Cpu):
     """A GPU by its kind."""
 
@@ -76,6 +96,33 @@ def test_on_a_gpu_the_frame_stays_there_beside_the_way_through_the_host() -> Non
     assert swept.notes == []
     swept.device = Cpu(1)
     assert [way.key for way in sweep.pipelines_of(swept, retoucher.engine, retoucher)] == ["frame"]
+
+
+def test_guards_are_made_where_faces_are_found_and_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[pipeline.Shot] = []
+
+    class TimedError(Exception):
+        """Nothing more is needed."""
+
+    def noting(pipelines: object, device: object, shots: list[pipeline.Shot], frames: int) -> None:
+        timed.extend(shots)
+        raise TimedError
+
+    monkeypatch.setattr(sweep, "shots_of", lambda *_: shots_with(1))
+    monkeypatch.setattr(sweep, "time_frames", noting)
+    options = argparse.Namespace(no_rivals=True, frames=4, faces=[1])
+    swept = Swept(FakeGpu(), Roof(1.0, 1.0), "live", "torch-cuda", torch.float16)
+    with pytest.raises(TimedError):
+        sweep._measure_frames(
+            swept,
+            FakeDeviceEngine(HostBoard()),
+            networks.network_of("tiny"),
+            noise_frame(90, 160),
+            pipeline.Case("360p", 1),
+            options,
+        )
+    assert len(timed) == pipeline.SHOTS
+    assert all(isinstance(face, GuardedFace) for shot in timed for face in shot.located.faces)
 
 
 def test_without_cupy_frames_stay_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:

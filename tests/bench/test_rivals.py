@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from stream.composite import add_residual, skin_guard
 from stream.crop import FACE_PX, alignment, crop_face, transform
+from stream.device import GuardedFace, guarded
 from stream.retoucher import Retoucher
 from tests.conftest import require
 from tests.stream.fakes import FakeEngine, FakeFinder, face_at, noise_frame
@@ -81,6 +84,23 @@ def test_the_plain_way_goes_from_frame_to_frame_with_several_faces() -> None:
     one = step_operations(networks.network_of("tiny"), torch.float32)
     two = way.works(shots[0])["step"]
     assert sum(w.flops for w in two) == pytest.approx(2.0 * sum(w.flops for w in one))
+
+
+def test_the_plain_way_takes_the_guards_that_were_made_beforehand() -> None:
+    finder = FakeFinder(face_at(200, 180, 0.3))
+    with Retoucher(engine=FakeEngine(), finder=finder) as retoucher:
+        shot = pipeline.shots_of(noise_frame(90, 160), (640, 360), 1, retoucher)[0]
+    ready = guarded(shot.located, shot.frame_u8.shape)
+    (face,) = ready.faces
+    assert isinstance(face, GuardedFace)
+    shut = replace(ready, faces=(replace(face, skin=np.zeros_like(face.skin)),))
+    found, made, none = (
+        GridSample(networks.network_of("tiny"), Cpu(1), 1).frame(replace(shot, located=each), lambda _: None)
+        for each in (shot.located, ready, shut)
+    )
+    assert (found != shot.frame_u8).any()
+    np.testing.assert_array_equal(made, found)
+    np.testing.assert_array_equal(none, shot.frame_u8)
 
 
 def test_the_matting_network_is_as_large_as_its_model_and_remembers() -> None:

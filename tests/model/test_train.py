@@ -82,6 +82,23 @@ def test_the_command_trains_validates_and_saves(faces_dir: Path, tmp_path: Path)
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_studio_takes_a_step(faces_dir: Path, tmp_path: Path) -> None:
+    one = ["--batch", "1", "--frames", "1", "--size", "64", "--takes", "1", "--steps", "1", "--device", "cpu"]
+    held_out = ClipSampler(faces_dir, ClipConfig(size=64, frames=2), split="heldout", seed=1).sample(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_module, "validation_clips", lambda _: [held_out])
+        assert main([str(faces_dir), str(tmp_path), "--preset", "studio", *one]) == 0
+    history = json.loads((tmp_path / "history.json").read_text())
+    assert [entry["step"] for entry in history] == [1]
+    assert math.isfinite(history[0]["loss"]) and history[0]["norm"] > 0.0
+    trained = load_weights(tmp_path / "weights.pt")
+    assert trained.config == preset("studio")
+    torch.manual_seed(Options.seed)
+    fresh = VRetouchEr(preset("studio"))
+    moved = [not torch.equal(a, b) for a, b in zip(trained.parameters(), fresh.parameters(), strict=True)]
+    assert sum(moved) > len(moved) / 2
+
+
 def test_the_stream_gives_other_clips_after_a_resume(faces_dir: Path, tmp_path: Path) -> None:
     chosen = options(faces_dir, tmp_path)
     threads = torch.get_num_threads()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from stream.device import DeviceRetoucher
+from stream.composite import skin_guard
+from stream.device import DeviceRetoucher, guarded
 from stream.errors import EngineError, FrameError, VretouchError
 from stream.face import Detection
 from stream.keep import FRECKLES, LINES, MOLES
@@ -145,6 +148,33 @@ def test_several_frames_may_be_under_way() -> None:
         outs = [r.composite(frame, each) for (frame, _), each in zip(frames, stepped, strict=True)]
     for one, other in zip(one_by_one, outs, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_guards_are_made_where_faces_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def noting(landmarks_px: np.ndarray) -> np.ndarray:
+        made.append(threading.current_thread().name)
+        return skin_guard(landmarks_px)
+
+    monkeypatch.setattr("stream.device.skin_guard", noting)
+    (frame, face), *_ = clip(1)
+    with on_device(FakeFinder(face)) as r, ThreadPoolExecutor(1, "finding") as finding:
+        located = finding.submit(r.locate, frame).result()
+        out = r.composite(frame, r.step(located))
+        assert made == ["finding_0"]
+        r.reset()
+        # Faces that were found before, first without their guards, then with them.
+        with Retoucher(engine=FakeDeviceEngine(), finder=FakeFinder(face)) as host:
+            found = host.locate(frame)
+        ready = guarded(found, frame.shape)
+        assert ready.stage_ms["align"] > found.stage_ms["align"]
+        made.clear()
+        for each in (found, ready):
+            np.testing.assert_array_equal(r.composite(frame, r.step(r.sent(frame, each))), out)
+            r.reset()
+    assert (out != frame).any()
+    assert len(made) == 1
 
 
 def test_a_face_that_leaps_starts_anew() -> None:
