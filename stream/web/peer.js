@@ -1,6 +1,6 @@
 /** One peer connection with the relay: opened by an HTTP exchange, watched for signs of life, closed. */
 
-import { end, exchange, iceServers } from './signal.js';
+import { end, exchange, iceServers, stopIf } from './signal.js';
 
 const GATHER_WITHIN_MS = 2_000;
 const CONNECT_WITHIN_MS = 12_000;
@@ -99,7 +99,7 @@ export class Peer {
 
   /** Wait for an event of pc that makes done() true, or for the time to pass. */
   async #until(event, done, withinMs, signal) {
-    signal.throwIfAborted();
+    stopIf(signal);
     if (done()) return;
     await new Promise((resolve, reject) => {
       const over = new AbortController();
