@@ -37,6 +37,11 @@ export class Peer {
     });
   }
 
+  /** The URL that ends the session at the relay, which only this page knows; null while there is none. */
+  get session() {
+    return this.#session;
+  }
+
   /**
    * Exchange offer and answer and wait until media can flow. startKbps: what to send at first, where the browser
    * heeds it. Throws Refused, Lost, or the signal's reason.

@@ -61,7 +61,11 @@ export function relayProblem(error, token = '') {
           start: try again then, or take another browser.`,
       };
     case 409:
-      return { title: 'The stream is still in use', text: 'The relay has not yet let go of its former connection.' };
+      return {
+        title: 'The stream is still in use',
+        text: `The relay takes up to half a minute to let go of its former connection. The stream then goes on at the
+          same viewer link.`,
+      };
     case 429:
       return { title: 'Too many tries', text: 'The relay asks for a little patience.' };
     case 503:
