@@ -36,7 +36,10 @@ export function deviceProblem(error, device) {
 
 /** What stands between this page and the relay, as {title, text, wantsToken?}; see Refused and Lost. token: what was shown. */
 export function relayProblem(error, token = '') {
-  if (error.name === 'Lost') return { title: 'The connection was lost', text: LOST[error.message] ?? LOST.silent };
+  if (error.name === 'Lost') {
+    const why = error.message === 'blocked' && isHere() ? 'blockedHere' : error.message;
+    return { title: 'The connection was lost', text: LOST[why] ?? LOST.silent };
+  }
   switch (error.status) {
     case 0:
       return {
@@ -82,7 +85,14 @@ const LOST = {
   closed: 'The relay ended the connection.',
   failed: 'The network between this page and the relay has failed.',
   blocked: 'The relay answers, but pictures do not get through. A firewall may stand between; another network may help.',
+  blockedHere: `The relay answers, but pictures do not get through. Even on this computer browsers need a network for them: join
+    any Wi-Fi. If there is one, a firewall or an add-on of the browser may stand between.`,
 };
+
+/** Whether the relay is on this computer. */
+function isHere() {
+  return /^(localhost|127\..*|\[::1\])$/.test(location.hostname);
+}
 
 /** Text with a capital first and a full stop last. */
 export function sentence(text) {
