@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 VENV := .venv
 DEV := .venv-dev
+GPU := .venv-gpu
 PIP := -m pip install -qq --disable-pip-version-check --no-compile
 
 # A name on PATH may be a shim that does not run, so each candidate has to show its version.
@@ -58,9 +59,17 @@ check: venv-dev
 unit: venv-dev
 	@$(DEV)/bin/python -m pytest
 
-test-gpu: venv-dev ## Run the tests that need a GPU, and print a table of them (README: extra gpu)
-	@$(DEV)/bin/python -c 'import cupy' 2>/dev/null || $(DEV)/bin/python $(PIP) -r requirements/gpu.txt
-	@$(DEV)/bin/python -m pytest -m gpu
+test-gpu: $(GPU)/.made ## Run the tests that need a GPU (in .venv-gpu), and print a table of them (docs/gpu.md)
+	@$(GPU)/bin/python -m pytest -m gpu
+
+$(GPU)/.made: requirements/default.txt requirements/dev.txt requirements/gpu.txt pyproject.toml
+	$(call make_venv,$(GPU))
+	@$(GPU)/bin/python $(PIP) --no-warn-conflicts -r requirements/dev.txt
+	@$(GPU)/bin/python $(PIP) --no-deps -r requirements/default.txt
+	@$(GPU)/bin/python -m pip uninstall -qq --yes onnxruntime
+	@$(GPU)/bin/python $(PIP) --no-warn-conflicts -r requirements/gpu.txt
+	@$(GPU)/bin/python $(PIP) --no-deps -e .
+	@touch $@
 
 bench: venv-dev ## Measure quality and speed; figures and pictures go to bench-results/
 	@mkdir -p bench-results
@@ -68,5 +77,5 @@ bench: venv-dev ## Measure quality and speed; figures and pictures go to bench-r
 	@$(DEV)/bin/python -m bench quality --json bench-results/quality.json --sheet bench-results/quality.png
 
 clean: ## Remove the environments, caches and made files
-	rm -rf $(VENV) $(DEV) demo bench-results build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(DEV) $(GPU) demo bench-results build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+# What torch says of a wait. When it is first told to watch, it also warns that it "does not yet detect all
+# synchronizing operations", which is none.
+_WAIT = "called a synchronizing"
 # How the names of the driver's and the runtime's calls that set something going begin.
 _LAUNCHES = ("cudaLaunch", "cuLaunch", "cudaGraphLaunch", "cudaMemcpy", "cudaMemset")
 
@@ -41,4 +44,4 @@ def host_syncs(
             run()
         finally:
             set_mode("default")
-    return sum("synchronizing" in str(warning.message) for warning in said)
+    return sum(_WAIT in str(warning.message) for warning in said)

@@ -23,8 +23,10 @@ CLASSES = ("cpu", "consumer", "data-centre")
 COPY_MB, COPIES = 128, 8
 PRODUCT_SIDE, PRODUCTS = 8192, 10
 UNRECORDED_RUNS = 3
-# The names of NVIDIA's cards for data centres: Tesla V100, A100, H200, GH200, L40S, T4, P100.
-_DATA_CENTRE = re.compile(r"\b(Tesla|G?[ABHV]\d{1,3}|L40?S?|T4|P100)\b")
+# The names of NVIDIA's cards for data centres: Tesla V100, A100, A10G, A30X, H200, GH200, L40S, T4, P100; but
+# no GeForce or RTX A500.
+_DATA_CENTRE = re.compile(r"\b(Tesla|G?[ABHV]\d{1,3}[GX]?|L40?S?|T4|P100)\b")
+_OTHERS = re.compile(r"GeForce|\bRTX\b")
 
 
 class Device(Protocol):
@@ -64,7 +66,7 @@ class Device(Protocol):
         ...
 
     def peak_mb(self) -> float | None:
-        """Most memory of the device's own that torch has taken since; None where it has none."""
+        """Most memory of the device's own that was taken since; None where it has none."""
         ...
 
 
@@ -127,6 +129,7 @@ class Cuda:
             )
         self.name = torch.cuda.get_device_name()
         self.group = class_of(self.name)
+        self.forget_peak()
 
     def synchronize(self) -> None:
         """Wait for the whole device."""
@@ -169,13 +172,18 @@ class Cuda:
         return torch.cuda.stream(other)
 
     def forget_peak(self) -> None:
-        """Of torch's own allocator."""
+        """Torch gives back what it does not use; what other libraries hold now is not counted."""
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
+        self._free = torch.cuda.mem_get_info()[0]
 
     def peak_mb(self) -> float:
-        """Recorded graphs and kernels' scratch included."""
-        return torch.cuda.max_memory_reserved() / 1024.0**2
+        """What the driver has less now, and what torch has had more than now: recorded graphs, kernels and
+        their scratch, CuPy and ONNX Runtime included, which keep what they once took. Other programs on the
+        card must be still."""
+        gone = self._free - torch.cuda.mem_get_info()[0]
+        given_back = torch.cuda.max_memory_reserved() - torch.cuda.memory_reserved()
+        return (gone + given_back) / 1024.0**2
 
 
 def device_of(kind: str, threads: int) -> Device:
@@ -185,7 +193,7 @@ def device_of(kind: str, threads: int) -> Device:
 
 def class_of(name: str) -> str:
     """The class of a GPU by NVIDIA's name for it: one of CLASSES."""
-    return "data-centre" if _DATA_CENTRE.search(name) and "GeForce" not in name else "consumer"
+    return "data-centre" if _DATA_CENTRE.search(name) and not _OTHERS.search(name) else "consumer"
 
 
 def least_ms(device: Device, run: Callable[[], object], times: int) -> float:

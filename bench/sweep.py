@@ -139,8 +139,7 @@ def _first_frame(swept: Swept, load: Callable[[], Engine]) -> Engine:
     swept.figures |= {
         "load_ms": (loaded_ns - began_ns) / 1e6,
         "first_frame_ms": (first_ns - began_ns) / 1e6,
-        # What another library takes, torch knows nothing of.
-        "device_peak_mb": swept.device.peak_mb() if isinstance(engine, TorchEngine) else None,
+        "device_peak_mb": swept.device.peak_mb(),
         "rss_mb": own_mb(),
     }
     return engine

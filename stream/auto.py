@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from stream import parity
 from stream.engine import Engine
-from stream.errors import EngineError, VretouchError
+from stream.errors import EngineError, VretouchError, first_line
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,7 @@ def checked(engine: Engine, reference: Engine) -> parity.Parity:
     except VretouchError:
         raise
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise EngineError(f"its first steps failed ({reason})") from error
+        raise EngineError(f"its first steps failed ({first_line(error)})") from error
     if found.objection:
         raise EngineError(f"{found.objection} over {parity.FRAMES} frames, beside {reference.name}")
     return found

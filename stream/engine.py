@@ -8,6 +8,8 @@ import importlib.util
 import json
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib import resources
@@ -17,7 +19,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from stream.errors import EngineError, OptionError, WeightsError
+from stream.errors import EngineError, OptionError, VretouchError, WeightsError, first_line
 
 PRESETS = ("live", "studio", "paper")
 ENGINES = ("auto", "onnx-cpu", "torch-cpu", "torch-cuda", "onnx-cuda", "onnx-tensorrt")
@@ -132,10 +134,11 @@ def load_earlier(system: str, weights: Path, name: str = "auto", threads: int | 
     if name not in ("auto", "torch-cpu", "torch-cuda"):
         raise EngineError(f"{system} does not run on {name}; choose torch-cpu, torch-cuda or auto")
     _needs_torch(system, "leave --system out")
-    from stream.engines.earlier_ import EarlierEngine
-
     device = "cpu" if name == "auto" else name.removeprefix("torch-")
-    return EarlierEngine(system, weights, default_threads() if threads is None else threads, device)
+    with _loading(f"{system} on torch-{device}", "leave --system out"):
+        from stream.engines.earlier_ import EarlierEngine
+
+        return EarlierEngine(system, weights, default_threads() if threads is None else threads, device)
 
 
 def _load(name: str, preset: str, threads: int) -> Engine:
@@ -144,12 +147,25 @@ def _load(name: str, preset: str, threads: int) -> Engine:
         from stream.engines.onnx_ import OnnxEngine
 
         return OnnxEngine(find_weights(preset), threads)
-    if name in ("onnx-cuda", "onnx-tensorrt"):
-        return _load_onnx_gpu(name, preset)
-    _needs_torch(f"the engine {name}", "choose onnx-cpu")
-    from stream.engines.torch_ import TorchEngine
+    with _loading(f"the engine {name}", "choose onnx-cpu"):
+        if name in ("onnx-cuda", "onnx-tensorrt"):
+            return _load_onnx_gpu(name, preset)
+        _needs_torch(f"the engine {name}", "choose onnx-cpu")
+        from stream.engines.torch_ import TorchEngine
 
-    return TorchEngine(preset, threads, name.removeprefix("torch-"))
+        return TorchEngine(preset, threads, name.removeprefix("torch-"))
+
+
+@contextmanager
+def _loading(what: str, otherwise: str) -> Iterator[None]:
+    """Says in a sentence what a library raises of its own: a broken install, a GPU that it was not built
+    for, no memory left."""
+    try:
+        yield
+    except VretouchError:
+        raise
+    except Exception as error:
+        raise EngineError(f"{what} cannot be loaded ({first_line(error)}); {otherwise}") from error
 
 
 def _needs_torch(what: str, otherwise: str) -> None:

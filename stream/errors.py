@@ -31,6 +31,12 @@ class FaceModelError(VretouchError):
     """The face detector or face mesh cannot be started or speaks another version's language."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line with a word in it of what a library's error says, else the error's kind."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if any(map(str.isalnum, line))), type(error).__name__)
+
+
 def reason_of(error: BaseException) -> str:
     """What a library's error says, to stand in a sentence."""
     said = getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -15,7 +15,7 @@ from stream import broad, keep
 from stream.crop import CANONICAL_PX, FACE_PX, STABLE_LANDMARKS, transform
 from stream.device import DeviceRetoucher, board_of, kernels_do
 from stream.engine import GPU_ENGINES, DeviceEngine, Engine
-from stream.errors import VretouchError
+from stream.errors import VretouchError, first_line
 from stream.face import LANDMARKS, Detection, Roi, box_around, roi_around
 from stream.kernels.board import Board
 from stream.kernels.launch import MAX_SIDE_PX
@@ -91,8 +91,7 @@ def device_retoucher(
     except VretouchError as error:
         objection = str(error)
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        objection = f"the first ones on the GPU failed ({reason})"
+        objection = f"the first ones on the GPU failed ({first_line(error)})"
     if objection:
         _LOG.warning(f"engine {engine.name}: frames go through the CPU: {objection}")
         return None

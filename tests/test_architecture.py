@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY, require
+from tests.conftest import REPOSITORY, missing, require
 
 PACKAGES = ("stream", "model", "export", "bench")
 MAX_FUNCTION_LINES = 60
@@ -84,7 +85,7 @@ def third_party(path: Path) -> set[str]:
 
 def pins(name: str) -> dict[str, str]:
     text = (REPOSITORY / "requirements" / name).read_text(encoding="utf-8")
-    return dict(re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)$", text, re.MULTILINE))
+    return dict(re.findall(r"^([A-Za-z0-9_.-]+)(?:\[\S+\])?==(\S+)$", text, re.MULTILINE))
 
 
 def needed_by_the_stream() -> set[str]:
@@ -106,6 +107,29 @@ def test_the_wheel_declares_what_is_pinned() -> None:
     # protobuf comes with mediapipe, which declares it; pyvirtualcam is an extra.
     assert declared == {DISTRIBUTIONS.get(name, name) for name in used} - {"protobuf", "pyvirtualcam"}
     assert declared <= set(pins("default.txt"))
+
+
+def test_the_gpus_onnx_runtime_is_the_other_ones_twin_and_never_beside_it() -> None:
+    """Both lie in one folder: which of two would be there is chance."""
+    gpu, dev = pins("gpu.txt"), pins("dev.txt")
+    assert gpu["onnxruntime-gpu"] == pins("default.txt")["onnxruntime"]
+    assert gpu["nvidia-cuda-nvrtc-cu12"] == dev["nvidia-cuda-nvrtc-cu12"]
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extra = {re.split(r"[<>=!~\[]", line)[0] for line in project["optional-dependencies"]["gpu"]}
+    assert extra == set(gpu) - {"onnxruntime-gpu", "cuda-pathfinder"}
+
+
+def test_the_tests_of_a_gpu_run_with_its_onnx_runtime() -> None:
+    if shutil.which("make") is None:
+        missing("make is not installed")
+    command = ["make", "--dry-run", "--always-make", "test-gpu"]
+    lines = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    steps = ("pip uninstall -qq --yes onnxruntime", "requirements/gpu.txt", "pytest -m gpu")
+    places = [next(k for k, line in enumerate(lines) if line.endswith(step)) for step in steps]
+    assert places == sorted(places)
+    assert all(lines[place].startswith(".venv-gpu/bin/python ") for place in places)
 
 
 def test_requirements_name_packages_only() -> None:

@@ -22,7 +22,7 @@ from stream.native import rgb_of, tags_of
 from stream.planes import UNSAID
 
 BT601 = 6
-RETRY_S = 0.005
+RETRY_S, SILENT_S = 0.005, 10.0
 MAX_DAMAGED = 60
 VGA_PIXELS = 640 * 480
 _FINAL = (errno.EBUSY, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENODEV, errno.ENXIO)
@@ -101,12 +101,12 @@ class CameraSource:
         self._container.close()
 
     def _decoded(self) -> Generator[CapturedFrame]:
-        damaged = 0
+        damaged, heard_s = 0, time.monotonic()
         while True:
             try:
                 for packet in self._container.demux(self._video):
                     for native in packet.decode():
-                        damaged = 0
+                        damaged, heard_s = 0, time.monotonic()
                         yield self._captured(native)
                 break
             except av.error.InvalidDataError:
@@ -117,7 +117,8 @@ class CameraSource:
                         f"{self.device.label} sends pictures that cannot be decoded; try another --size"
                     ) from None
             except (av.error.FFmpegError, OSError) as error:
-                if error.errno != errno.EAGAIN:
+                # Some systems say for ever that a camera which was unplugged has no picture yet.
+                if error.errno != errno.EAGAIN or time.monotonic() - heard_s > SILENT_S:
                     raise CameraError(lost(self.device, error)) from None
                 time.sleep(RETRY_S)
         raise CameraError(f"{self.device.label} ended; plug it in again")
@@ -190,7 +191,7 @@ def refused(device: Device, error: AvError, system: str = sys.platform) -> str:
 
 def lost(device: Device, error: AvError) -> str:
     """Why a camera that was running gives no more pictures."""
-    if error.errno in (errno.ENODEV, errno.ENXIO, errno.EIO):
+    if error.errno in (errno.ENODEV, errno.ENXIO, errno.EIO, errno.EAGAIN):
         return f"{device.label} was unplugged; plug it in again"
     return f"{device.label} stopped ({_reason(error)}); plug it in again"
 

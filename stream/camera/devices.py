@@ -12,6 +12,8 @@ from stream.camera.errors import CameraError
 
 FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 """FFmpeg's input device of each system."""
+_SCREEN = "capture screen"
+"""How AVFoundation's input device names the screens that it lists among the cameras."""
 _VIRTUAL_WORDS = ("virtual", "unity video capture")
 
 
@@ -65,6 +67,8 @@ def _listed_cameras(form: str) -> list[Device]:
     for place, (name, description) in enumerate(listed(form)):
         url = f"video={name}" if form == "dshow" else f"{name}:none"
         words = description or name
+        if form == "avfoundation" and words.lower().startswith(_SCREEN):
+            continue
         virtual = any(word in words.lower() for word in _VIRTUAL_WORDS)
         found.append(Device(place, url, words, form, virtual))
     return found

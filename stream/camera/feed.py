@@ -1,4 +1,4 @@
-"""The thread that reads the camera: newest frame to the filter, and back to a camera that was unplugged."""
+"""Frames of the camera to the filter, and back to a camera that was unplugged or has stalled."""
 
 from __future__ import annotations
 
@@ -8,25 +8,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Protocol
 
 import cv2
 import numpy as np
 
 from stream.camera.errors import CameraError
+from stream.camera.reader import Reader, Source
 from stream.frame import RgbImage
 from stream.live.filter import LiveFrame
 
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 5.0
 CLOSE_WAIT_S = 2.0
-
-
-class Source(Protocol):
-    """A camera that is open. read: the next frame, waited for; CameraError once there are no more."""
-
-    def read(self) -> LiveFrame: ...
-    def close(self) -> None: ...
+STALLED_S = 8.0
+"""After so long without a frame a camera is opened anew; some need seconds for their first one."""
+_LOOK_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -57,12 +53,12 @@ class Mirrored:
 
 
 class Feed:
-    """Reads a camera in a thread of its own and hands each frame to `submit`.
+    """Has a camera read in a thread and hands each frame to `submit`.
 
     source: the camera, open; reopen: opens it again, and raises CameraError while it is not there. mirror:
     exchange left and right. trouble: why there are no pictures at the moment, one sentence; empty if there
     are. error: what ended the thread, if something did. wait_s: time until the first attempt to reopen; it
-    doubles up to LONGEST_WAIT_S.
+    doubles up to LONGEST_WAIT_S. stalled_s: time without a frame after which it is opened anew.
     """
 
     def __init__(
@@ -73,11 +69,14 @@ class Feed:
         *,
         mirror: bool = False,
         wait_s: float = FIRST_WAIT_S,
+        stalled_s: float = STALLED_S,
     ) -> None:
         self.mirror, self.trouble = mirror, ""
         self.error: BaseException | None = None
         self._source: Source | None = source
         self._reopen, self._submit, self._first_wait_s = reopen, submit, wait_s
+        self._stalled_s, self._wait_s = stalled_s, wait_s
+        self._left: Reader | None = None
         self._changed = threading.Condition()
         self._paused = self._closed = False
         self._heard_s = time.monotonic()
@@ -115,45 +114,58 @@ class Feed:
             self._changed.notify_all()
 
     def _run(self) -> None:
-        wait_s = self._first_wait_s
         try:
             while not self._closed:
                 if self._paused:
                     self._sleep_paused()
                     continue
                 try:
-                    while self._wanted:
-                        self._read()
-                        wait_s = self._first_wait_s
+                    self._follow()
                 except CameraError as error:
-                    self.trouble = str(error)
-                    self._give_back()
+                    # Nobody but the reader that was left behind may hold the camera.
+                    self.trouble = str(error) if self._left is None or not self._left.alive else self.trouble
                     with self._changed:
-                        self._changed.wait_for(lambda: not self._wanted, wait_s)
-                    wait_s = min(2.0 * wait_s, LONGEST_WAIT_S)
+                        self._changed.wait_for(lambda: not self._wanted, self._wait_s)
+                    self._wait_s = min(2.0 * self._wait_s, LONGEST_WAIT_S)
         except BaseException as error:
             self.error = error
         finally:
-            self._give_back()
+            if self._source is not None:
+                self._source.close()
 
     @property
     def _wanted(self) -> bool:
         return not (self._closed or self._paused)
 
-    def _read(self) -> None:
-        if self._source is None:
-            self._source = self._reopen()
-        frame = self._source.read()
-        self.trouble, self._heard_s = "", time.monotonic()
+    def _follow(self) -> None:
+        """Frames until the camera is not wanted; raises what ended it, CameraError where it says nothing."""
+        source, self._source = self._source or self._reopen(), None
+        self._heard_s = time.monotonic()
+        reader = Reader(source, self._take, self._wake)
+        with self._changed:
+            while self._wanted and reader.alive and self.silent_s < self._stalled_s:
+                self._changed.wait(_LOOK_S)
+        stalled = self._wanted and reader.alive
+        reader.leave(0.0 if stalled else CLOSE_WAIT_S)
+        if stalled:
+            self._left = reader
+            self.trouble = f"the camera has sent no picture for {self._stalled_s:g} s; plug it in again"
+            raise CameraError(self.trouble)
+        if reader.error is not None:
+            raise reader.error
+
+    def _take(self, frame: LiveFrame) -> None:
+        self.trouble, self._heard_s, self._wait_s = "", time.monotonic(), self._first_wait_s
         self._submit(Mirrored(frame) if self.mirror else frame)
 
-    def _sleep_paused(self) -> None:
-        self._give_back()
-        self.trouble = ""
+    def _wake(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or not self._paused)
+            self._changed.notify_all()
 
-    def _give_back(self) -> None:
+    def _sleep_paused(self) -> None:
         source, self._source = self._source, None
         if source is not None:
             source.close()
+        self.trouble = ""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or not self._paused)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from stream.camera.controls import Controls
-from stream.camera.feed import Feed, Source
+from stream.camera.feed import Feed
 from stream.camera.pace import Pace, black
+from stream.camera.reader import Source
 from stream.camera.status import Status, figures
 from stream.frame import RgbImage
 from stream.live.filter import Filtered, LiveFilter, LiveFrame

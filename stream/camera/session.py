@@ -12,11 +12,11 @@ from stream.camera.capture import CameraSource, Wish
 from stream.camera.controls import HELP, Controls
 from stream.camera.devices import Device, cameras, choose, found_again
 from stream.camera.errors import CameraError
-from stream.camera.feed import Source
 from stream.camera.job import CameraJob
 from stream.camera.keys import Keys
 from stream.camera.live import IDLE_AFTER_S, CameraRun
 from stream.camera.preview import Preview
+from stream.camera.reader import Source
 from stream.camera.status import Status
 from stream.camera.virtual import LOOPBACK, VirtualCamera, backends, lacking
 from stream.engine import default_threads, load_engine

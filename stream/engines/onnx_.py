@@ -7,10 +7,13 @@ copied but that slot and what a step gives.
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +24,7 @@ import onnxruntime as ort
 
 from stream.crop import FACE_PX
 from stream.engine import Seen, WeightsFile
-from stream.errors import EngineError, WeightsError
+from stream.errors import EngineError, WeightsError, first_line
 
 METADATA_KEY = "vretouch"
 CONTRACT_VERSION = 5
@@ -31,6 +34,9 @@ OUTPUTS = {
     "map_cells": (1, 4, FACE_PX // 2, FACE_PX // 2),
     "kept": (1, 2, FACE_PX // 4, FACE_PX // 4),
 }
+_GPU_INSTALL = "`pip install 'onnxruntime-gpu[cuda,cudnn]'`"
+# The place in its own source with which ONNX Runtime begins some errors.
+_PLACE = re.compile(r"^/\S+\.cc:\d+ .*?\) ")
 Array = npt.NDArray[np.float32]
 
 
@@ -219,36 +225,55 @@ def _session(weights: WeightsFile, threads: int) -> ort.InferenceSession:
         return ort.InferenceSession(str(weights.path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise WeightsError(
-            f"{weights.path} cannot be loaded ({_reason(error)}); "
+            f"{weights.path} cannot be loaded ({first_line(error)}); "
             "install vretouch again or run `python -m export` anew"
         ) from error
 
 
-def gpu_session(weights: WeightsFile, provider: str, options: dict[str, str]) -> ort.InferenceSession:
-    """A session on the provider, CUDAExecutionProvider or another of a GPU.
+def gpu_session(weights: WeightsFile, wanted: dict[str, dict[str, str]]) -> ort.InferenceSession:
+    """A session on the providers of a GPU that are named with their options, the first one preferred; the CPU
+    does what none of them knows.
 
     Raises:
-        EngineError: this ONNX Runtime has no such provider, or it does not work here or take the file.
+        EngineError: this ONNX Runtime lacks one of them, or one does not work here or take the file.
     """
-    short = provider.removesuffix("ExecutionProvider")
-    if provider not in providers():
-        raise EngineError(
-            f"the installed ONNX Runtime does not know {short}; "
-            "install `vretouch[gpu]` in place of onnxruntime, or choose another engine"
-        )
-    chosen = [(provider, options), "CPUExecutionProvider"]
+    first, *_ = map(_short, wanted)
+    for provider in wanted:
+        if provider not in providers():
+            raise EngineError(
+                f"the installed ONNX Runtime does not know {_short(provider)}; "
+                f"`pip uninstall onnxruntime onnxruntime-gpu`, then {_GPU_INSTALL}, or choose another engine"
+            )
+    lacking = _load_cuda()
+    chosen = [*wanted.items(), "CPUExecutionProvider"]
     try:
-        session = ort.InferenceSession(str(weights.path), _options(), providers=chosen)
+        # Its own fallback prints a banner on the standard output, where a video may go.
+        session = ort.InferenceSession(str(weights.path), _options(), providers=chosen, enable_fallback=0)
     except Exception as error:
+        reason = lacking or _PLACE.sub("", first_line(error))
         raise EngineError(
-            f"ONNX Runtime could not load {weights.path} on {short} ({_reason(error)}); choose another engine"
+            f"ONNX Runtime could not load {weights.path} on {first} ({reason}); choose another engine"
         ) from error
-    if provider not in session.get_providers():
-        raise EngineError(
-            f"ONNX Runtime could not start {short}; `vretouch doctor` and its own log say which of CUDA, "
-            "cuDNN and TensorRT it lacks"
-        )
+    for provider in wanted:
+        if provider not in session.get_providers():
+            raise EngineError(
+                f"ONNX Runtime could not start {_short(provider)} ({lacking or 'its own log says why'}); "
+                f"{_GPU_INSTALL} brings CUDA's libraries, for which the driver must be new enough; or choose "
+                "another engine"
+            )
     return session
+
+
+def _load_cuda() -> str:
+    """Loads CUDA's and cuDNN's libraries from where pip puts them, which ONNX Runtime does not do by itself;
+    gives what it says if one cannot be loaded."""
+    with redirect_stdout(io.StringIO()) as said:
+        ort.preload_dlls()
+    return said.getvalue().strip().partition("\n")[0]
+
+
+def _short(provider: str) -> str:
+    return provider.removesuffix("ExecutionProvider")
 
 
 def run_options() -> ort.RunOptions:
@@ -263,11 +288,6 @@ def _options() -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     return options
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what the runtime says."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def check_names(session: ort.InferenceSession, contract: Contract, source: str) -> None:

@@ -86,8 +86,12 @@ class OnnxGpuEngine:
     """
 
     def __init__(self, name: str, weights: WeightsFile, board: Board) -> None:
-        options = provider_options(name, board.stream, cache_folder())
-        session = gpu_session(weights, PROVIDERS[name], options)
+        # What TensorRT does not know, CUDA does on the same stream: the CPU would copy and wait.
+        wanted = {
+            PROVIDERS[each]: provider_options(each, board.stream, cache_folder())
+            for each in (name, "onnx-cuda")
+        }
+        session = gpu_session(weights, wanted)
         self._start(name, session, weights, board, "cuda")
 
     def _start(self, name: str, session: Any, weights: WeightsFile, board: Board, device: str) -> None:

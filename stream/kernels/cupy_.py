@@ -16,7 +16,7 @@ import cupyx
 import numpy as np
 import numpy.typing as npt
 
-from stream.errors import EngineError
+from stream.errors import EngineError, first_line
 from stream.kernels.board import DeviceArray
 from stream.kernels.launch import OPTIONS, Launch, Variant, source_of
 
@@ -39,6 +39,8 @@ class CupyBoard:
 
     def __init__(self) -> None:
         try:
+            # Of a stream that could not be made, CuPy complains once more when it goes.
+            cupy.cuda.runtime.getDeviceCount()
             # Not one of those that never wait for the default stream, on which torch makes its tensors.
             self._stream = cupy.cuda.Stream()
         except Exception as error:
@@ -118,7 +120,7 @@ def _compiled(variant: Variant, device: int) -> Any:  # noqa: ARG001 - a module 
     try:
         return cupy.RawModule(code=source_of(variant.kernel), options=options).get_function(variant.kernel)
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise EngineError(
-            f"the kernel {variant.kernel} cannot be compiled on this GPU ({reason}); choose engine onnx-cpu"
+            f"the kernel {variant.kernel} cannot be compiled on this GPU ({first_line(error)}); "
+            "choose engine onnx-cpu"
         ) from error

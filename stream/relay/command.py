@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ipaddress
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from stream.arguments import add_retoucher, size, whole
 from stream.engine import default_threads, load_engine
+from stream.relay.limits import Network
 from stream.relay.options import CODECS, MediaOptions
 from stream.relay.origins import Origins
 from stream.relay.tokens import Tokens, find_secret, is_loopback, require_tokens
@@ -46,6 +48,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def _add_place(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--host", default="127.0.0.1", metavar="H", help="address to listen on (default: 127.0.0.1)")
+    add(
+        "--public-address",
+        metavar="IP",
+        help="address under which clients reach this machine, where it is another (1:1 NAT of a cloud)",
+    )
     add("--port", type=port, default=8080, metavar="P", help="port to listen on (default: 8080)")
     add("--tls-cert", metavar="FILE", help="certificate chain for HTTPS, PEM")
     add("--tls-key", metavar="FILE", help="its key, PEM (default: in the certificate's file)")
@@ -63,6 +70,14 @@ def _add_rights(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="URL",
         help="another site whose pages may use the relay, or its own behind a proxy; may be repeated",
+    )
+    add(
+        "--proxy",
+        action="append",
+        default=[],
+        type=network,
+        metavar="NET",
+        help="reverse proxy on another machine, whose X-Forwarded-For counts (10.0.0.0/8); may be repeated",
     )
     add(
         "--ice-server",
@@ -106,6 +121,16 @@ def _add_media(command: argparse.ArgumentParser) -> None:
     )
 
 
+def network(text: str) -> Network:
+    """A network, or one address: '10.0.0.0/8', '172.18.0.2'."""
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no network; write an address or a network, as 10.0.0.0/8"
+        ) from None
+
+
 def tokens_of(options: argparse.Namespace) -> Tokens:
     """The tokens of the options, files and environment; raises OptionError where they must be there."""
     found = Tokens(
@@ -140,6 +165,7 @@ def media_options_of(options: argparse.Namespace) -> MediaOptions:
         "max_width": width,
         "max_height": height,
         "scale": options.scale,
+        "public_address": options.public_address,
         "fps": options.fps,
         "max_publishers": options.max_publishers,
         "max_viewers": options.max_viewers,
@@ -187,7 +213,13 @@ def run(options: argparse.Namespace, make_filter: MakeFilter | None = None) -> i
     from stream.relay.sweep import settle
 
     media = media_options_of(options)
-    http = HttpOptions(tokens_of(options), tuple(options.origin), media.ice_servers, version=version())
+    http = HttpOptions(
+        tokens_of(options),
+        tuple(options.origin),
+        media.ice_servers,
+        proxies=tuple(options.proxy),
+        version=version(),
+    )
     place = Place(options.host, options.port, load_tls(options.tls_cert, options.tls_key))
     pages, times = load_pages(page_folder()), StageTimes()
     make = make_filter or make_filter_of(options, media.fps, times)

@@ -24,11 +24,13 @@ MOST_NUMBER = 2**53 - 1
 class Control:
     """Speaks JSON, one object a message; the answer to one with a `number` has the same.
 
-    change: makes the settings asked for, or raises OptionError.
+    change: makes the settings asked for, or raises OptionError. heard_s: monotonic time of the newest
+    message, 0 before there is one.
     """
 
     def __init__(self, channel: RTCDataChannel, change: Callable[[dict[str, Any]], Settings]) -> None:
         self._channel, self._change = channel, change
+        self.heard_s = 0.0
         self._second, self._messages = 0, 0
         channel.on("message", self._take)
 
@@ -49,6 +51,7 @@ class Control:
             channel.send(json.dumps(message))
 
     def _take(self, text: str | bytes) -> None:
+        self.heard_s = time.monotonic()
         if not self._in_time():
             return
         number: dict[str, int] = {}

@@ -24,7 +24,7 @@ class PacketTrack(MediaStreamTrack):
     """A track whose recv() gives encoded packets, which aiortc only packetises.
 
     kind: `video` or `audio`. wants_keyframe: called when this track needs one to go on. started: somebody
-    reads. flushed: how often the queue was full and emptied. last: the packet read last.
+    reads. flushed: how often the queue was full and emptied.
     """
 
     def __init__(self, kind: str, wants_keyframe: Callable[[], None] | None = None) -> None:
@@ -32,7 +32,6 @@ class PacketTrack(MediaStreamTrack):
         self.kind = kind
         self.started = False
         self.flushed = 0
-        self.last: Packet[Any] | None = None
         self.started_s = self.first_packet_s = 0.0
         self._wants_keyframe = wants_keyframe
         self._packets: deque[tuple[Packet[Any], int]] = deque()
@@ -80,8 +79,8 @@ class PacketTrack(MediaStreamTrack):
         if self.readyState != "live":
             raise MediaStreamError
         self.first_packet_s = self.first_packet_s or time.monotonic()
-        self.last, _ = self._packets.popleft()
-        return self.last
+        packet, _ = self._packets.popleft()
+        return packet
 
     def stop(self) -> None:
         """End the track, and wake whoever reads."""

@@ -113,20 +113,6 @@ def tap_audio(receiver: RTCRtpReceiver, on_packet: Callable[[bytes, int], None])
     return intake
 
 
-def rtp_origin_in(receiver: RTCRtpReceiver) -> int | None:
-    """The RTP time of the packet whose pts is 0; None before there is one."""
-    inner: Any = receiver
-    origin: int | None = inner._RTCRtpReceiver__timestamp_mapper._origin
-    return origin
-
-
-def rtp_time_sent(sender: RTCRtpSender) -> int:
-    """The RTP time of the packet that was sent last."""
-    inner: Any = sender
-    time: int = inner._RTCRtpSender__rtp_timestamp
-    return time
-
-
 def speak_with_rsa(connection: RTCPeerConnection) -> None:
     """Let DTLS go on with peers whose certificate has an RSA key; before the local description is set."""
     inner: Any = connection

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from stream.relay.limits import AddressLimit
+from stream.relay.limits import AddressLimit, Network
 from stream.relay.metrics import CONTENT_TYPE, StageTimes, exposition
 from stream.relay.origins import Origins
 from stream.relay.pages import PUBLISH_PAGE, WATCH_PAGE, Page
@@ -70,7 +70,7 @@ class Media(Protocol):
 class HttpOptions:
     """tokens: who may do what. origins: other sites whose pages may come. ice: what clients are told to use.
     offers_per_s, offer_burst: for each address. wrong_per_s, wrong_burst: wrong tokens of each address.
-    version: what /metrics calls this build."""
+    proxies: networks of reverse proxies on other machines. version: what /metrics calls this build."""
 
     tokens: Tokens = field(default_factory=Tokens)
     origins: tuple[str, ...] = ()
@@ -79,6 +79,7 @@ class HttpOptions:
     offer_burst: int = 20
     wrong_per_s: float = 0.5
     wrong_burst: int = 10
+    proxies: tuple[Network, ...] = ()
     version: str = "unknown"
 
 
@@ -130,6 +131,7 @@ class _Relay:
     ) -> None:
         self._rooms, self._pages, self._times = rooms, pages, times
         self._tokens, self._ice, self._version = options.tokens, options.ice, options.version
+        self._proxies = options.proxies
         self._origins = Origins(options.origins, local=not options.tokens.complete)
         self._offers = AddressLimit(options.offers_per_s, options.offer_burst)
         self._wrong = AddressLimit(options.wrong_per_s, options.wrong_burst)
@@ -227,11 +229,11 @@ class _Relay:
         return response
 
     def _count_offer(self, request: web.Request) -> None:
-        if wait_s := self._offers.take(client_address(request)):
+        if wait_s := self._offers.take(client_address(request, self._proxies)):
             raise RefusalError(429, "that is too many offers from one address; wait a little", wait_s)
 
     def _authorize(self, request: web.Request, holds: Callable[[str | None], bool], right: str) -> None:
-        address, given = client_address(request), request.headers.get("Authorization")
+        address, given = client_address(request, self._proxies), request.headers.get("Authorization")
         if wait_s := self._wrong.wait_s(address):
             raise RefusalError(429, "that is too many wrong tokens from one address; wait a little", wait_s)
         if holds(given):

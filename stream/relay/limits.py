@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 # An IPv6 household or attacker has at least this many leading bits to itself.
 _IPV6_BITS = 64
 _REST = "everyone else"

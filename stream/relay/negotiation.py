@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -22,7 +23,7 @@ from stream.relay.options import MediaOptions
 
 Purpose = Literal["publish", "watch"]
 
-_CANDIDATE = re.compile(r"a=candidate:\S+ \d+ \S+ \d+ (\S+) ")
+_CANDIDATE = re.compile(r"a=candidate:(?P<foundation>\S+) \d+ \S+ \d+ (?P<host>\S+) ")
 _SHOWN = {"vp8": "VP8", "h264": "H.264 (constrained baseline, packetization-mode=1)"}
 
 
@@ -117,7 +118,26 @@ async def make_answer(connection: RTCPeerConnection, options: MediaOptions) -> s
         await connection.setLocalDescription(await connection.createAnswer())
     except Exception as error:
         raise BadOffer(f"the offer cannot be answered ({_reason(error)}); send another") from None
-    return connection.localDescription.sdp
+    sdp = connection.localDescription.sdp
+    return sdp if options.public_address is None else announced(sdp, options.public_address)
+
+
+def announced(sdp: str, public_address: str) -> str:
+    """With each host candidate of the address's IP version once more, at the public address (1:1 NAT)."""
+    public = ipaddress.ip_address(public_address)
+    lines = []
+    for line in sdp.splitlines():
+        lines.append(line)
+        found = _CANDIDATE.match(line)
+        if (
+            found
+            and line.endswith(" typ host")
+            and ipaddress.ip_address(found["host"]).version == public.version
+        ):
+            # A foundation has at most 32 characters (RFC 8839, 5.1).
+            other = line.replace(found["foundation"], f"p{found['foundation']}"[:32], 1)
+            lines.append(other.replace(f" {found['host']} ", f" {public} ", 1))
+    return "\r\n".join([*lines, ""])
 
 
 def _directions(part: MediaDescription) -> tuple[bool, bool]:
@@ -133,7 +153,7 @@ def _useful(sdp: str, loopback: bool) -> str:
     for line in sdp.splitlines():
         found = _CANDIDATE.match(line)
         unreachable = found is not None and (
-            found[1].endswith(".local") or (loopback and found[1] != LOOPBACK)
+            found["host"].endswith(".local") or (loopback and found["host"] != LOOPBACK)
         )
         if not unreachable and line != "a=end-of-candidates":
             kept.append(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -26,7 +27,9 @@ class MediaOptions:
     converted. max_publishers, max_viewers: at a time; max_pending: offers answered but not yet connected.
     connect_deadline_s: for these. idle_s: a session nothing is heard of for so long ends; max_session_s: and
     any after so long. ice_servers: the relay's own use of STUN and TURN; none by default. loopback: media
-    comes from this machine only. strength, also, keep: of stream.live.settings.Settings when a stream begins.
+    comes from this machine only. public_address: IP address under which this machine is reached from outside,
+    every port as it is (1:1 NAT); None where its own is the one. strength, also, keep: of
+    stream.live.settings.Settings when a stream begins.
     """
 
     codec: str = "auto"
@@ -44,6 +47,7 @@ class MediaOptions:
     max_session_s: float = 4 * 3600.0
     ice_servers: IceServers = field(default_factory=IceServers)
     loopback: bool = False
+    public_address: str | None = None
     strength: float = 1.0
     also: Collection[str] = broad.ALL
     keep: Collection[str] = keep.DEFAULT
@@ -63,6 +67,8 @@ class MediaOptions:
             self._check_whole(name, least, most)
         for name in ("connect_deadline_s", "idle_s", "max_session_s"):
             self._check_number(name, 0.01, 7 * 24 * 3600.0)
+        if self.public_address is not None:
+            self._check_public(self.public_address)
         if self.scale is not None and min(self.scale) < LEAST_PX:
             raise OptionError(f"scale must be at least {LEAST_PX}x{LEAST_PX}, not {self.scale!r}")
         self._check_number("fps", 1.0, 240.0)
@@ -74,6 +80,16 @@ class MediaOptions:
                 f"max_bitrate_kbps must not be below bitrate_kbps, {self.bitrate_kbps}, "
                 f"but is {self.max_bitrate_kbps}"
             )
+
+    def _check_public(self, address: str) -> None:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise OptionError(
+                f"the public address must be an IP address, as 203.0.113.7, not {address!r}"
+            ) from None
+        if self.loopback:
+            raise OptionError("a public address is of no use on 127.0.0.1; name where to listen with --host")
 
     def _check_whole(self, name: str, least: int, most: int) -> None:
         value = getattr(self, name)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
-from aiortc import RTCDataChannel, RTCRtpTransceiver
+from aiortc import RTCDataChannel
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av.video.frame import VideoFrame
 
@@ -16,7 +17,7 @@ from stream.live.settings import Settings
 from stream.relay.audio import AudioLine
 from stream.relay.control import LABEL, Control
 from stream.relay.fanout import Fanout, PacketTrack
-from stream.relay.hooks import listen, rtp_origin_in, rtp_time_sent, tap_audio, tap_video
+from stream.relay.hooks import listen, tap_audio, tap_video
 from stream.relay.intake import VideoIntake
 from stream.relay.negotiation import Offer, make_answer, prefer, take_offer
 from stream.relay.options import MediaOptions
@@ -24,6 +25,7 @@ from stream.relay.pipeline import MakeFilter, Pipeline
 from stream.relay.session import Session
 from stream.relay.snapshot import StreamSnapshot
 
+_LOG = logging.getLogger("vretouch.relay")
 STATS_EVERY_S = 1.0
 # Time for the reason to reach the page before the connection is closed.
 LAST_WORDS_S = 0.2
@@ -52,7 +54,6 @@ class Publication(Session):
         self._return_path = _ReturnPath(self)
         self._returns = PacketTrack("video", self._return_path.wants_keyframe) if offer.receives else None
         self.pipeline = Pipeline(codec, options, make_filter, self._returns)
-        self._video: RTCRtpTransceiver | None = None
         self._intake: VideoIntake | None = None
         self._control: Control | None = None
         self._drain: asyncio.Task[None] | None = None
@@ -77,7 +78,7 @@ class Publication(Session):
             prefer(audio, "opus")
         await take_offer(self.connection, self._offer)
         listen(video.sender, self._return_path)
-        self._video, self._intake = video, tap_video(video.receiver, self.options)
+        self._intake = tap_video(video.receiver, self.options)
         if audio is not None:
             tap_audio(audio.receiver, self._take_sound)
         self._drain = asyncio.create_task(self._take_frames(video.receiver.track, self._intake))
@@ -103,12 +104,13 @@ class Publication(Session):
         if self._control is not None and now_s - self._stats_s >= STATS_EVERY_S:
             self._stats_s = now_s
             self._control.send(self._figures())
-            self._complain_of_size(self._control)
+        self._complain_of_size()
 
     def silent_s(self, now_s: float, /) -> float:
-        """Since when neither a picture nor sound has come."""
-        heard_s = self._intake.heard_s if self._intake is not None else 0.0
-        return now_s - max(heard_s, self._sound_s, self.connected_s or self.created_s)
+        """Since when neither picture nor sound nor a message of the page has come."""
+        seen_s = self._intake.heard_s if self._intake is not None else 0.0
+        said_s = self._control.heard_s if self._control is not None else 0.0
+        return now_s - max(seen_s, self._sound_s, said_s, self.connected_s or self.created_s)
 
     def trouble(self) -> str | None:
         """`failed` where a thread has died, `lost` where the publisher has said goodbye."""
@@ -192,30 +194,20 @@ class Publication(Session):
             "faces": stats.faces,
             "viewers": self.viewers,
             "bitrate_kbps": round(self.pipeline.returning.sent_kbps()),
-            "rtp_offset": self._rtp_offset(),
         }
         for name in ("fps", "retouch_p50_ms", "retouch_p95_ms", "delay_p50_ms", "delay_p95_ms"):
             figures[name] = round(getattr(stats, name), 1)
         return figures
 
-    def _rtp_offset(self) -> int | None:
-        """What added to a sent frame's RTP time gives, modulo 2^32, the RTP time of the same frame coming
-        back: with it a page can tell how long the whole way took."""
-        if self._video is None or self._returns is None or self._returns.last is None:
-            return None
-        origin, pts = rtp_origin_in(self._video.receiver), self._returns.last.pts
-        if origin is None or pts is None:
-            return None
-        return int(rtp_time_sent(self._video.sender) - pts - origin) % 2**32
-
-    def _complain_of_size(self, control: Control) -> None:
-        """Once for each size that is too large."""
+    def _complain_of_size(self) -> None:
+        """Once for each size that is too large: to the page, and in the log for publishers that have none."""
         size = self._intake.refused_size if self._intake is not None else None
         if size is not None and size != self._refused:
-            control.complain(
-                f"the video is {size[0]}x{size[1]}, more than the "
-                f"{self.options.max_width}x{self.options.max_height} allowed; choose a smaller one"
-            )
+            most = f"the {self.options.max_width}x{self.options.max_height} allowed"
+            complaint = f"the video is {size[0]}x{size[1]}, more than {most}; choose a smaller one"
+            _LOG.warning(f"stream {self.name}: {complaint}, or allow it with --size")
+            if self._control is not None:
+                self._control.complain(complaint)
         self._refused = size
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ipaddress
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from aiohttp import web
 
 from stream.errors import VretouchError
 from stream.relay.errors import MediaError
+from stream.relay.limits import Network
 
 _LOG = logging.getLogger("vretouch.relay")
 _SENTENCES = {
@@ -72,13 +73,16 @@ def _answer(
     return response
 
 
-def client_address(request: web.Request) -> str:
-    """Who asks. Behind a reverse proxy on this machine: what it wrote last into X-Forwarded-For."""
+def client_address(request: web.Request, proxies: Collection[Network] = ()) -> str:
+    """Who asks. Behind a reverse proxy on this machine, or in one of these networks: what it wrote last into
+    X-Forwarded-For."""
     peer = request.remote or ""
     forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-    if forwarded and _is_ip(forwarded) and _is_ip(peer) and ipaddress.ip_address(peer).is_loopback:
-        return forwarded
-    return peer
+    if not (forwarded and _is_ip(forwarded) and _is_ip(peer)):
+        return peer
+    address = ipaddress.ip_address(peer)
+    trusted = address.is_loopback or any(address in network for network in proxies)
+    return forwarded if trusted else peer
 
 
 def _is_ip(text: str) -> bool:

@@ -13,6 +13,8 @@ _START_CODE = re.compile(rb"\x00\x00\x01")
 _NAL_IDR, _NAL_SPS = 5, 7
 # Profiles whose sequence parameter set says more before the size (ITU-T H.264, 7.3.2.1.1).
 _HIGH_PROFILES = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
+# Pictures are coded in macroblocks, interlaced ones in pairs, of which the last are cropped.
+_MACROBLOCK_PAIR_PX = 32
 # With every scaling list a parameter set stays well below this.
 _SPS_BYTES = 2048
 UNREADABLE = (1 << 16, 1 << 16)
@@ -65,7 +67,8 @@ def _units(stream: bytes) -> Iterator[bytes]:
 
 
 def _sps_size(payload: bytes) -> tuple[int, int]:
-    """Width and height before cropping, of a sequence parameter set (7.3.2.1.1)."""
+    """Width and height in a sequence parameter set (7.3.2.1.1): what is shown, where no more than a part of
+    the last macroblocks is cropped; else what is decoded."""
     try:
         return _read_sps(_Bits(payload.replace(b"\x00\x00\x03", b"\x00\x00")))
     except EOFError:
@@ -73,11 +76,11 @@ def _sps_size(payload: bytes) -> tuple[int, int]:
 
 
 def _read_sps(bits: _Bits) -> tuple[int, int]:
-    profile = bits.take(8)
+    profile, chroma = bits.take(8), 1
     bits.take(16)  # constraint flags, level
     bits.golomb()  # its number
     if profile in _HIGH_PROFILES:
-        _skip_high_profile(bits)
+        chroma = _chroma_of_high_profile(bits)
     bits.golomb()  # log2_max_frame_num_minus4
     order = bits.golomb()
     if order == 0:
@@ -90,11 +93,21 @@ def _read_sps(bits: _Bits) -> tuple[int, int]:
             bits.golomb()
     bits.golomb()  # max_num_ref_frames
     bits.take(1)
-    width, units = 16 * (bits.golomb() + 1), 16 * (bits.golomb() + 1)
-    return width, units * (2 - bits.take(1))
+    width, height = 16 * (bits.golomb() + 1), 16 * (bits.golomb() + 1)
+    fields = 2 - bits.take(1)
+    height *= fields
+    bits.take(fields)  # mb_adaptive_frame_field_flag of interlaced ones, direct_8x8_inference_flag
+    if bits.take(1):
+        left, right, top, bottom = (bits.golomb() for _ in range(4))
+        across = (left + right) * (2 if chroma in (1, 2) else 1)
+        down = (top + bottom) * (2 if chroma == 1 else 1) * fields
+        if max(across, down) < _MACROBLOCK_PAIR_PX:
+            return width - across, height - down
+    return width, height
 
 
-def _skip_high_profile(bits: _Bits) -> None:
+def _chroma_of_high_profile(bits: _Bits) -> int:
+    """chroma_format_idc; the rest of what these profiles say is skipped."""
     chroma = bits.golomb()
     if chroma == 3:
         bits.take(1)
@@ -105,6 +118,7 @@ def _skip_high_profile(bits: _Bits) -> None:
         for index in range(8 if chroma != 3 else 12):
             if bits.take(1):
                 _skip_scaling_list(bits, 16 if index < 6 else 64)
+    return chroma
 
 
 def _skip_scaling_list(bits: _Bits, length: int) -> None:

@@ -1,6 +1,7 @@
 /** The page that publishes: the visitor's camera goes to the relay, and its retouched picture comes back. */
 
-import { openCamera, openMicrophone } from './camera.js';
+import { stayAwake } from './awake.js';
+import { devices, openCamera, openMicrophone, orUsual } from './camera.js';
 import { Control } from './control.js';
 import { bytesIn, Figures, Playout } from './figures.js';
 import { Link } from './link.js';
@@ -9,7 +10,7 @@ import { clearFigures, listDevices, offerCopy, offered, SettingsPanel, showFigur
 import { Peer } from './peer.js';
 import { end } from './signal.js';
 import { claim, moveHere } from './tabs.js';
-import { deviceProblem, isBusy, relayProblem } from './words.js';
+import { CAMERA_ENDED, CAMERA_MUTED, deviceProblem, isBusy, relayProblem } from './words.js';
 
 const SILENT_MS = 4_000;
 /** Longer than the relay keeps a name for a page that is gone without a word. */
@@ -45,10 +46,10 @@ async function start({ name = tab.get('stream', null), tabs = 'one' } = {}) {
   try {
     if (tabs !== 'two' && !(mine.release = await claim(moved, tabs === 'moved'))) return fail(secondTab());
     if (run !== mine) return close(mine);
-    mine.camera = await openCamera(chosen.camera, chosen.size);
+    mine.camera = await orUsual((id) => openCamera(id, chosen.size), chosen.camera);
     if (run !== mine) return close(mine);
     watchCamera(mine);
-    await changeMicrophone();
+    await changeMicrophone((id) => orUsual(openMicrophone, id));
     await listDevices(chosen);
   } catch (error) {
     if (run === mine) fail({ ...deviceProblem(error, 'camera'), actions: [['Try again', () => start()]] });
@@ -137,8 +138,7 @@ function follow(mine, state) {
   if (run !== mine) return;
   if (state.is === 'live') {
     mine.wasLive = true;
-    if (!mine.missing) hideNotice();
-    show('live', 'Live');
+    showLive(mine);
   } else if (state.is === 'connecting' && document.body.dataset.state !== 'waiting') {
     show('connecting', 'Connecting…');
     showNotice({ title: 'Connecting to the relay', text: 'This takes a moment.' });
@@ -152,6 +152,13 @@ function follow(mine, state) {
   } else if (state.is === 'refused') {
     fail(refusal(state.problem));
   }
+}
+
+/** Live, and what is missing. */
+function showLive(mine) {
+  const words = mine.missing ? 'Live, no picture' : mine.soundless ? 'Live, no sound' : 'Live';
+  const change = () => (mine.missing ? showNotice(mine.missing) : hideNotice(), show('live', words));
+  keepFocus(change, () => (mine.missing ? $('notice-actions').firstElementChild : $('stop')));
 }
 
 function refusal(problem) {
@@ -189,6 +196,7 @@ function fail(notice) {
 
 function show(state, words) {
   const busy = ['asking', 'connecting', 'live', 'waiting'].includes(state);
+  stayAwake(busy);
   const change = () => {
     showState(state, words);
     $('welcome').hidden = state !== 'idle';
@@ -218,52 +226,106 @@ function moved() {
 }
 
 function watchCamera(mine) {
-  $('self').srcObject = new MediaStream([mine.camera]);
   const { camera } = mine;
-  camera.addEventListener('ended', () => {
-    if (run?.camera !== camera) return;
-    showNotice({ title: 'The camera is gone', text: 'The picture goes on once it is plugged in again; you can also choose another camera.' });
-    mine.missing = true;
-  });
+  $('self').srcObject = new MediaStream([camera]);
+  mine.cameraId = camera.getSettings().deviceId ?? mine.cameraId;
+  const hear = (event, tell) => camera.addEventListener(event, () => run?.camera === camera && tell());
+  hear('ended', () => miss(mine, CAMERA_ENDED));
+  hear('mute', () => miss(mine, CAMERA_MUTED));
+  hear('unmute', () => ((mine.missing = null), refreshLive(mine)));
 }
 
-/** Take the camera that is chosen now, at the size that is chosen now, without a break in the connection. */
-async function changeCamera() {
+/** Say, for as long as it lasts, that the camera gives no picture. Another one goes on air only when it is asked for. */
+async function miss(mine, words) {
+  const missing = (mine.missing = { ...words, actions: [['Try again', () => changeCamera()]] });
+  const other = (await devices()).find(({ kind, id }) => kind === 'camera' && id && id !== mine.cameraId);
+  if (mine.missing !== missing) return;
+  if (other) missing.actions.push([`Use ${other.name}`, () => useCamera(other.id)]);
+  refreshLive(mine);
+}
+
+function useCamera(id) {
+  choose('camera', id);
+  $('camera').value = id;
+  changeCamera(id);
+}
+
+function refreshLive(mine) {
+  if (run === mine && document.body.dataset.state === 'live') showLive(mine);
+}
+
+/** Take another camera, or the same one anew, at the size that is chosen now, without a break in the connection. */
+async function changeCamera(id = run?.cameraId, unasked = false) {
   const mine = run;
   if (!mine?.camera) return;
+  const turn = (mine.cameraTurn = {});
+  const stale = () => run !== mine || mine.cameraTurn !== turn;
+  mine.cameraId = id;
   mine.camera.stop();
   try {
-    const camera = await openCamera(chosen.camera, chosen.size);
-    if (run !== mine) return camera.stop();
+    const camera = await openCamera(id, chosen.size);
+    if (stale()) return camera.stop();
     mine.camera = camera;
+    mine.missing = null;
     watchCamera(mine);
     await replace(mine.video, camera);
     if (mine.video) await tune(mine.video);
-    mine.missing = false;
-    if (document.body.dataset.state === 'live') hideNotice();
+    refreshLive(mine);
   } catch (error) {
-    if (run === mine) showNotice({ ...deviceProblem(error, 'camera'), actions: [['Try again', changeCamera]] });
+    if (!stale()) miss(mine, (unasked && mine.missing) || deviceProblem(error, 'camera'));
   }
 }
 
 /** Take the microphone that is chosen now, or none. */
-async function changeMicrophone() {
+async function changeMicrophone(open = openMicrophone) {
   const mine = run;
   if (!mine) return;
+  const turn = (mine.microphoneTurn = {});
+  const stale = () => run !== mine || mine.microphoneTurn !== turn;
   mine.microphone?.stop();
   mine.microphone = null;
   let problem = '';
-  if (chosen.microphone) {
-    try {
-      mine.microphone = await openMicrophone(chosen.microphone);
-      if (run !== mine) mine.microphone.stop();
-    } catch (error) {
-      problem = `${deviceProblem(error, 'microphone').title}; you go on without sound.`;
-    }
+  try {
+    const microphone = chosen.microphone ? await open(chosen.microphone) : null;
+    if (stale()) return microphone?.stop();
+    mine.microphone = microphone;
+    microphone?.addEventListener('ended', () => mine.microphone === microphone && loseSound(mine));
+  } catch (error) {
+    problem = deviceProblem(error, 'microphone').title;
   }
+  if (!stale()) await showSound(mine, problem);
+}
+
+function loseSound(mine) {
+  mine.microphone = null;
+  showSound(mine, 'The microphone has stopped');
+}
+
+/** Send the microphone, or nothing, and say why. */
+async function showSound(mine, problem) {
   await replace(mine.audio, mine.microphone);
-  $('microphone-hint').textContent = problem;
-  $('microphone-hint').hidden = !problem;
+  if (run !== mine) return;
+  mine.soundless = Boolean(problem);
+  const change = () => {
+    $('microphone-hint').textContent = problem && `${problem}; you go on without sound.`;
+    for (const id of ['microphone-hint', 'microphone-again']) $(id).hidden = !problem;
+  };
+  keepFocus(change, () => $('microphone'));
+  refreshLive(mine);
+}
+
+/** What is missing may be back. */
+function regain() {
+  if (run?.missing && run.camera.readyState === 'ended') changeCamera(run.cameraId, true);
+  if (run?.soundless) changeMicrophone();
+}
+
+/** A permission that was taken back and given again makes no other event. */
+async function watchPermissions() {
+  for (const name of ['camera', 'microphone']) {
+    const permission = await navigator.permissions?.query({ name }).catch(() => null);
+    permission?.addEventListener('change', () => permission.state === 'granted' && regain());
+  }
 }
 
 /** Send another track. A connection that is being opened anew gets it there. */
@@ -279,17 +341,20 @@ function choose(name, value) {
 function wire() {
   $('start').addEventListener('click', () => start());
   $('stop').addEventListener('click', stop);
-  for (const id of ['camera', 'size']) $(id).addEventListener('change', () => (choose(id, $(id).value), changeCamera()));
+  $('camera').addEventListener('change', () => useCamera($('camera').value));
+  $('size').addEventListener('change', () => (choose('size', $('size').value), changeCamera()));
   $('microphone').addEventListener('change', async () => {
     choose('microphone', $('microphone').value);
     await changeMicrophone();
     await listDevices(chosen);
   });
+  $('microphone-again').addEventListener('click', () => changeMicrophone());
   $('mirror').addEventListener('change', () => (choose('mirror', $('mirror').checked), mirror()));
   navigator.mediaDevices?.addEventListener('devicechange', async () => {
     await listDevices(chosen);
-    if (run?.missing) changeCamera();
+    regain();
   });
+  watchPermissions();
   addEventListener('pagehide', stop);
   offerFullScreen($('full'), $('stage'), $('result'));
   offerCopy();

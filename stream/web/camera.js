@@ -6,7 +6,7 @@ export const SIZES = { '640x480': [640, 480], '1280x720': [1280, 720] };
 /** In place of an id: the usual microphone. Browsers tell the others only once one has been allowed. */
 export const USUAL = 'default';
 
-/** A track of the camera with this id ('' for the usual one), as near to the size as it can. */
+/** A track of the camera with this id and of no other ('' for the usual one), as near to the size as it can. */
 export async function openCamera(deviceId, size) {
   const [width, height] = SIZES[size];
   const wish = { width: { ideal: width }, height: { ideal: height }, frameRate: { ideal: 30, max: 30 } };
@@ -15,23 +15,24 @@ export async function openCamera(deviceId, size) {
   return track;
 }
 
-/** A track of the microphone with this id, or of the USUAL one. */
+/** A track of the microphone with this id and of no other, or of the USUAL one. */
 export function openMicrophone(deviceId) {
   return open('audio', deviceId === USUAL ? '' : deviceId, {}, {});
 }
 
-async function open(kind, deviceId, wish, otherwise) {
-  if (!isSecureContext || !navigator.mediaDevices) throw Object.assign(new Error(), { name: 'InsecureError' });
+/** open(deviceId), or the usual device where that one is gone: for a start, never for what is on air already. */
+export async function orUsual(open, deviceId) {
   try {
-    return await first(kind, deviceId ? { ...wish, deviceId: { exact: deviceId } } : { ...wish, ...otherwise });
+    return await open(deviceId);
   } catch (error) {
-    // The one chosen before is gone: take another rather than none.
-    if (error.name !== 'OverconstrainedError' || !deviceId) throw error;
-    return first(kind, { ...wish, ...otherwise });
+    if (error.name !== 'OverconstrainedError') throw error;
+    return open('');
   }
 }
 
-async function first(kind, constraints) {
+async function open(kind, deviceId, wish, otherwise) {
+  if (!isSecureContext || !navigator.mediaDevices) throw Object.assign(new Error(), { name: 'InsecureError' });
+  const constraints = deviceId ? { ...wish, deviceId: { exact: deviceId } } : { ...wish, ...otherwise };
   const stream = await navigator.mediaDevices.getUserMedia({ [kind]: constraints });
   return stream.getTracks()[0];
 }

@@ -16,6 +16,8 @@ export class Control {
       const message = JSON.parse(event.data);
       // What the relay says unasked has no number.
       this.#answered = message.number ?? this.#answered;
+      // The relay's figures come each second: while there is neither picture nor sound to send, this shows that the page is there.
+      if (message.type === 'stats') this.#tell({});
       hear(message);
     });
   }
@@ -33,9 +35,13 @@ export class Control {
 
   #send() {
     if (this.#channel.readyState !== 'open' || Object.keys(this.#unsent).length === 0) return;
-    this.#channel.send(JSON.stringify({ type: 'set', number: ++this.#sent, ...this.#unsent }));
+    this.#tell({ number: ++this.#sent, ...this.#unsent });
     this.#unsent = {};
     this.#pausing = true;
     setTimeout(() => ((this.#pausing = false), this.#send()), PAUSE_MS);
+  }
+
+  #tell(some) {
+    this.#channel.send(JSON.stringify({ type: 'set', ...some }));
   }
 }

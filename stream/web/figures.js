@@ -52,6 +52,23 @@ export class Figures {
   }
 }
 
+/** Whether a count that should grow has stood still for stillMs. */
+export class Pulse {
+  #count = -1;
+  #grewAt = 0;
+  #stillMs;
+
+  constructor(stillMs) {
+    this.#stillMs = stillMs;
+  }
+
+  stands(count) {
+    const now = performance.now();
+    if (count > this.#count) [this.#count, this.#grewAt] = [count, now];
+    return now - this.#grewAt > this.#stillMs;
+  }
+}
+
 /** Bytes that came over the connection, of whatever kind: its sign of life. */
 export function bytesIn(report) {
   const counts = report.filter((part) => part.type === 'transport' || part.type === 'candidate-pair');

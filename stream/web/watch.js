@@ -1,12 +1,13 @@
 /** The viewers' page: plays /whep/{stream}, and waits for it when it is not there. */
 
-import { framesIn } from './figures.js';
+import { bytesIn, framesIn, Pulse } from './figures.js';
 import { Link } from './link.js';
 import { $, hideNotice, keepShape, kept, offerFullScreen, showNotice, showState, takeTokens, waitWords } from './notice.js';
 import { Peer } from './peer.js';
 import { relayProblem } from './words.js';
 
 const SILENT_MS = 6_000;
+const PAUSED_MS = 3_000;
 const MOST_WAIT_S = 3;
 
 const tab = kept('sessionStorage');
@@ -35,7 +36,9 @@ async function open(signal) {
   $('sound').hidden = !stream.getAudioTracks().some((track) => !track.muted);
   $('result').srcObject = stream;
   play();
-  peer.watch(framesIn, SILENT_MS, () => {});
+  const pictures = new Pulse(PAUSED_MS);
+  // Without pictures, or without sound, the connection still lives: the relay's reports come each second.
+  peer.watch(bytesIn, SILENT_MS, (report) => showPaused(pictures.stands(framesIn(report))));
   return peer;
 }
 
@@ -48,6 +51,13 @@ async function play() {
     const go = ['Play', () => (hideNotice(), $('result').play())];
     showNotice({ title: 'Ready to play', text: 'The browser wants a click before it plays.', actions: [go] });
   }
+}
+
+/** Whether no new pictures come, while the last one stays. */
+function showPaused(paused) {
+  const words = paused && document.body.dataset.state === 'live' ? 'The picture is paused. It goes on by itself.' : '';
+  // A live region: touched only where it changes.
+  if ($('paused').textContent !== words) $('paused').textContent = words;
 }
 
 function follow(state) {
@@ -65,6 +75,7 @@ function follow(state) {
     showNotice(refusal(state.problem));
   }
   $('full').disabled = state.is !== 'live';
+  showPaused(false);
 }
 
 function refusal(problem) {

@@ -14,25 +14,36 @@ export function deviceProblem(error, device) {
       return /system/i.test(error.message)
         ? {
             title: `The ${device} is blocked by the system`,
-            text: `Allow the browser to use the ${device} in the privacy settings of this device, then start again.`,
+            text: `Allow the browser to use the ${device} in the privacy settings of this device, then try again.`,
           }
         : {
             title: `The ${device} was not allowed`,
-            text: `Press the symbol beside the address of this page, allow the ${device}, then start again.`,
+            text: `Press the symbol beside the address of this page, allow the ${device}, then try again.`,
           };
     case 'NotFoundError':
+      return { title: `No ${device} was found`, text: 'Plug one in or switch it on, then try again.' };
     case 'OverconstrainedError':
-      return { title: `No ${device} was found`, text: `Plug one in or switch it on, then start again.` };
+      return { title: `The ${device} was not found`, text: 'Plug it in or switch it on, then try again.' };
     case 'NotReadableError':
     case 'AbortError':
       return {
         title: `The ${device} is in use`,
-        text: `Another program holds the ${device}, or a key or cover switches it off. Close that program, then start again.`,
+        text: `Another program holds the ${device}, or a key or cover switches it off. Close that program, then try again.`,
       };
     default:
       return { title: `The ${device} did not open`, text: `The browser says: ${error.message || error.name}.` };
   }
 }
+
+/** A camera that was live and no longer gives pictures. */
+export const CAMERA_ENDED = {
+  title: 'The camera has stopped',
+  text: 'It was unplugged, taken by another program, or is no longer allowed. The picture goes on once it is back.',
+};
+export const CAMERA_MUTED = {
+  title: 'The camera gives no picture',
+  text: 'A key, a cover or the system may hold it back. The picture goes on as soon as the camera does.',
+};
 
 /** What stands between this page and the relay, as {title, text, wantsToken?}; see Refused and Lost. token: what was shown. */
 export function relayProblem(error, token = '') {

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from bench.budgets import LATENCY, QUALITY, Budget, judge
+from bench.budgets import DEVICE, KERNELS, LATENCY, QUALITY, Budget, judge
+from tests.conftest import REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,14 @@ def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
 def test_every_figure_has_one_budget() -> None:
     names = [b.figure for b in (*QUALITY, *LATENCY)]
     assert len(names) == len(set(names))
+
+
+def test_every_target_of_a_gpu_has_a_row_for_its_figures() -> None:
+    text = (REPOSITORY / "docs" / "gpu.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    wanted = [("", budget) for budget in KERNELS]
+    wanted += [(p, b) for (group, p), budgets in DEVICE.items() if group != "cpu" for b in budgets]
+    for preset, budget in wanted:
+        target = f"{budget.relation} {budget.bound:g} {budget.unit}".strip()
+        held = [row[0] for row in rows if row[0].endswith(budget.meaning) and row[1] == target]
+        assert any(f"`{preset}`" in row or "`" not in row for row in held), (preset, budget.meaning, target)

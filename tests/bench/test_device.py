@@ -32,10 +32,13 @@ from tests.bench.scripted import ScriptedDevice  # noqa: E402
         ("NVIDIA GeForce RTX 3090", "consumer"),
         ("NVIDIA GeForce RTX 4070 Laptop GPU", "consumer"),
         ("NVIDIA RTX A6000", "consumer"),
+        ("NVIDIA RTX A500 Laptop GPU", "consumer"),
         ("Quadro T400 4GB", "consumer"),
         ("NVIDIA H200", "data-centre"),
         ("NVIDIA A100-SXM4-80GB", "data-centre"),
         ("NVIDIA GH200 480GB", "data-centre"),
+        ("NVIDIA A10G", "data-centre"),
+        ("NVIDIA A100X", "data-centre"),
         ("NVIDIA L40S", "data-centre"),
         ("Tesla V100-PCIE-16GB", "data-centre"),
         ("Tesla T4", "data-centre"),
@@ -115,6 +118,36 @@ def test_a_gpu_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) 
         Cuda()
 
 
+def test_memory_of_a_gpu_is_what_every_library_took_and_what_torch_gave_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = {"torch": 0, "most of torch": 0, "others": 1000 << 20}
+
+    def reset() -> None:
+        held["most of torch"] = held["torch"]
+
+    def free() -> tuple[int, int]:
+        return (16000 << 20) - held["torch"] - held["others"], 16000 << 20
+
+    stands_in = {
+        "is_available": lambda: True,
+        "get_device_name": lambda: "NVIDIA A10G",
+        "empty_cache": lambda: held.update(torch=64 << 20),
+        "reset_peak_memory_stats": reset,
+        "memory_reserved": lambda: held["torch"],
+        "max_memory_reserved": lambda: held["most of torch"],
+        "mem_get_info": free,
+    }
+    for name, function in stands_in.items():
+        monkeypatch.setattr(torch.cuda, name, function)
+    device = Cuda()
+    assert device.peak_mb() == 0.0
+    held |= {"torch": 100 << 20, "most of torch": 300 << 20, "others": 1250 << 20}
+    assert device.peak_mb() == 300 - 64 + 250
+    device.forget_peak()
+    assert device.peak_mb() == 0.0
+
+
 def test_launches_are_the_hosts_and_kernels_the_devices() -> None:
     events = [
         ("aten::add", "CPU"),
@@ -141,16 +174,28 @@ def test_whatever_sets_something_going_is_a_launch(name: str) -> None:
     assert cuda.counted([(name, "CPU")])["launches"] == 1.0
 
 
-def test_waits_are_counted_as_torch_warns_of_them() -> None:
+# Once a process, as soon as the mode is set.
+NOTICE = (
+    "Synchronization debug mode is a prototype feature and does not yet detect all synchronizing operations"
+)
+
+
+@pytest.mark.parametrize("waits", [0, 2])
+def test_waits_are_counted_as_torch_warns_of_them(waits: int) -> None:
     modes: list[Any] = []
+
+    def set_mode(mode: str) -> None:
+        if not modes:
+            warnings.warn(NOTICE, stacklevel=1)
+        modes.append(mode)
 
     def run() -> None:
         assert modes == ["warn"]
-        for _ in range(2):
+        for _ in range(waits):
             warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
         warnings.warn("something else", stacklevel=1)
 
-    assert cuda.host_syncs(run, modes.append) == 2
+    assert cuda.host_syncs(run, set_mode) == waits
     assert modes == ["warn", "default"]
 
 

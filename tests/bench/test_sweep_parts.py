@@ -106,13 +106,10 @@ def test_the_rates_are_of_what_the_engine_computes_in(monkeypatch: pytest.Monkey
     assert device.roofs == [torch.float32, torch.float32]
 
 
-def test_memory_of_the_device_is_told_of_torchs_engines_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_the_device_is_told_of_every_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "UNTIMED_STEPS", 1)
     swept = swept_on(ScriptedDevice())
     sweep._first_frame(swept, FakeEngine)
-    assert swept.figures["device_peak_mb"] is None
-    own = networks.network_of("tiny")
-    sweep._first_frame(swept, lambda: TorchEngine("tiny", 1, "cpu", torch.float32, own))
     assert swept.figures["device_peak_mb"] == 5.0
 
 

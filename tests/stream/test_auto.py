@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -192,6 +193,53 @@ def test_all_that_was_left_out_is_told_in_one_line(
     (warning,) = (record.message for record in caplog.records if record.levelname == "WARNING")
     assert "engine torch-cuda is left out: " in warning
     assert "; engine onnx-cuda is left out: " in warning
+
+
+class Unloadable:
+    """torch for CUDA, on a GPU for which it was not built."""
+
+    def __init__(self, *arguments: object) -> None:
+        raise RuntimeError("CUDA error: no kernel image is available\nCompile with TORCH_USE_CUDA_DSA")
+
+
+def test_an_engine_that_its_library_cannot_load_is_left_out_and_by_its_name_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    require("torch")
+    monkeypatch.setattr(engine_module, "has_gpu", lambda: True)
+    monkeypatch.setattr(engine_module.importlib.util, "find_spec", lambda module: object())
+    monkeypatch.setattr("stream.engines.torch_.TorchEngine", Unloadable)
+    # As CuPy says that something of CUDA is not there.
+    monkeypatch.setattr(engine_module, "_load_onnx_gpu", lambda *_: importing_cupy())
+    assert load_engine("auto", threads=1).name == "onnx-cpu"
+    (warning,) = (record.message for record in caplog.records if record.levelname == "WARNING")
+    left_out = "engine {0} is left out: the engine {0} cannot be loaded ({1}); choose onnx-cpu"
+    assert warning == "; ".join(
+        left_out.format(*each)
+        for each in (
+            ("torch-cuda", "CUDA error: no kernel image is available"),
+            ("onnx-cuda", "Failed to import CuPy."),
+        )
+    )
+    with pytest.raises(
+        EngineError, match=r"^the engine torch-cuda cannot be loaded \(CUDA error: .*; choose"
+    ):
+        load_engine("torch-cuda")
+
+
+def importing_cupy() -> Engine:
+    raise ImportError(f"\n{'=' * 64}\nFailed to import CuPy.\n\nOriginal error:\n  OSError: no libcuda\n")
+
+
+def test_an_earlier_system_that_torch_cannot_load_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    require("torch")
+    monkeypatch.setattr("stream.engines.earlier_.EarlierEngine", Unloadable)
+    with pytest.raises(
+        EngineError, match=r"^bpfre on torch-cuda cannot be loaded \(CUDA error.*; leave --system"
+    ):
+        engine_module.load_earlier("bpfre", tmp_path / "w.safetensors", "torch-cuda")
 
 
 def test_an_engine_asked_for_by_name_is_refused_where_it_is_wrong(with_gpu: dict[str, Engine]) -> None:

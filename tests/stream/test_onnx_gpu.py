@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -18,9 +22,13 @@ from stream.engines.onnx_ import OnnxEngine, StateSpec
 from stream.engines.onnx_gpu import OnnxGpuEngine, cache_folder, provider_options
 from stream.errors import EngineError
 from stream.retoucher import Retoucher
+from tests.conftest import REPOSITORY
 from tests.stream.fakes import FakeFinder, face_at, noise_frame
 from tests.stream.host_board import HostBoard
 from tests.stream.tiny_onnx import DELTA, write_tiny
+
+TENSORRT = "libnvinfer.so.10"
+"""What ONNX Runtime 1.31 is linked against; it knows the provider without it too."""
 
 
 class HostEngine(OnnxGpuEngine):
@@ -110,13 +118,29 @@ def test_options_of_the_providers(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert cache_folder() == tmp_path / "vretouch" / "tensorrt"
 
 
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch, *started: str) -> list[Any]:
+    """Sessions run on the CPU, and say that these providers have started. Gives the providers asked for."""
+    asked: list[Any] = []
+    real = onnxruntime.InferenceSession
+
+    def session(path: str, options: object, providers: list, enable_fallback: int) -> object:
+        asked.append(providers)
+        made = real(path, options, providers=["CPUExecutionProvider"])
+        monkeypatch.setattr(made, "get_providers", lambda: [*started, "CPUExecutionProvider"])
+        return made
+
+    monkeypatch.setattr(onnx_, "providers", lambda: list(onnx_gpu.PROVIDERS.values()))
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    return asked
+
+
 @pytest.mark.parametrize("name", onnx_gpu.PROVIDERS)
 def test_what_the_provider_refuses_is_tried_once_and_said(
     name: str, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
     tried: list[str] = []
 
-    def session(path: str, options: object, providers: list) -> None:
+    def session(path: str, options: object, providers: list, **_: object) -> None:
         tried.append(path)
         raise RuntimeError("no kernel image for this GPU\nat line 7")
 
@@ -127,42 +151,71 @@ def test_what_the_provider_refuses_is_tried_once_and_said(
     assert len(tried) == 1
 
 
-def test_the_provider_and_its_options_are_what_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, folder: Path
+@pytest.mark.parametrize(
+    ("name", "wanted"), [("onnx-cuda", ["onnx-cuda"]), ("onnx-tensorrt", ["onnx-tensorrt", "onnx-cuda"])]
+)
+def test_the_providers_and_their_options_are_what_is_asked_for(
+    name: str, wanted: list[str], monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
-    asked: list[object] = []
-    real = onnxruntime.InferenceSession
-
-    def session(path: str, options: object, providers: list) -> onnxruntime.InferenceSession:
-        asked.extend(providers)
-        made = real(path, options, providers=["CPUExecutionProvider"])
-        monkeypatch.setattr(made, "get_providers", lambda: ["CUDAExecutionProvider"])
-        return made
-
-    monkeypatch.setattr(onnx_, "providers", lambda: ["CUDAExecutionProvider"])
-    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    asked = on_the_cpu(monkeypatch, *onnx_gpu.PROVIDERS.values())
     board = HostBoard()
-    engine = OnnxGpuEngine("onnx-cuda", find_weights("live", folder), board)
-    options = provider_options("onnx-cuda", board.stream, cache_folder())
-    assert asked == [("CUDAExecutionProvider", options), "CPUExecutionProvider"]
-    assert (engine.name, engine.preset) == ("onnx-cuda", "live")
+    engine = OnnxGpuEngine(name, find_weights("live", folder), board)
+    named = [(onnx_gpu.PROVIDERS[w], provider_options(w, board.stream, cache_folder())) for w in wanted]
+    assert asked == [[*named, "CPUExecutionProvider"]]
+    assert (engine.name, engine.preset) == (name, "live")
 
 
 def test_a_runtime_without_the_provider_says_so(folder: Path) -> None:
-    with pytest.raises(EngineError, match="does not know Tensorrt; install"):
+    with pytest.raises(
+        EngineError, match="does not know Tensorrt; `pip uninstall onnxruntime onnxruntime-gpu`, then"
+    ):
         OnnxGpuEngine("onnx-tensorrt", find_weights("live", folder), HostBoard())
 
 
+@pytest.mark.parametrize("name", onnx_gpu.PROVIDERS)
 def test_a_provider_that_falls_back_to_the_cpu_is_refused(
-    monkeypatch: pytest.MonkeyPatch, folder: Path
+    name: str, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
-    monkeypatch.setattr(onnx_, "providers", lambda: ["CUDAExecutionProvider"])
-    real = onnxruntime.InferenceSession
-    monkeypatch.setattr(
-        onnxruntime, "InferenceSession", lambda path, options, providers: real(path, options, providers[1:])
-    )
-    with pytest.raises(EngineError, match="could not start CUDA"):
+    on_the_cpu(monkeypatch, "TensorrtExecutionProvider")
+    with pytest.raises(
+        EngineError, match=r"could not start CUDA \(its own log says why\); .* another engine"
+    ):
+        OnnxGpuEngine(name, find_weights("live", folder), HostBoard())
+
+
+def test_cudas_libraries_are_loaded_first_and_one_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = on_the_cpu(monkeypatch)
+
+    def preload() -> None:
+        done.append("libraries")
+        print("Failed to load libcublasLt.so.13: no such file\nPlease follow the manual")
+
+    monkeypatch.setattr(onnxruntime, "preload_dlls", preload)
+    with pytest.raises(
+        EngineError, match=r"start CUDA \(Failed to load libcublasLt.so.13: no such file\); `pip"
+    ):
         OnnxGpuEngine("onnx-cuda", find_weights("live", folder), HostBoard())
+    assert done[0] == "libraries" and len(done) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_a_provider_that_fails_is_not_put_aside_by_onnx_runtime_itself(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As ONNX Runtime 1.31 does without TensorRT's libraries."""
+
+    def register(*_: object) -> None:
+        raise RuntimeError(
+            "/src/python/state.cc:729 void Register(Options&, const Options&) Please install it.\n"
+        )
+
+    monkeypatch.setattr(onnx_, "providers", lambda: list(onnx_gpu.PROVIDERS.values()))
+    monkeypatch.setattr(onnxruntime.InferenceSession, "_create_inference_session", register)
+    with pytest.raises(EngineError, match=r"on Tensorrt \(Please install it\.\); choose another engine"):
+        OnnxGpuEngine("onnx-tensorrt", find_weights("live", folder), HostBoard())
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("name", onnx_gpu.PROVIDERS)
@@ -188,7 +241,21 @@ def test_a_ring_takes_its_slot_over_the_oldest_wherever_its_axis_is(folder: Path
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", engines.GPU_ENGINES)
 def test_an_engine_of_a_gpu_passes_the_check(name: str) -> None:
+    """In a process of its own: this one may have CUDA's libraries from torch, which not everybody has."""
     provider = onnx_gpu.PROVIDERS.get(name)
     if provider is not None and provider not in onnx_.providers():
         pytest.skip(f"the installed ONNX Runtime has no {provider}")
-    assert load_engine(name).name == name
+    if name == "onnx-tensorrt" and not has_library(TENSORRT):
+        pytest.skip(f"TensorRT's {TENSORRT} is not where libraries are looked for")
+    code = "import sys; from stream.engine import load_engine; print(load_engine(sys.argv[1]).name)"
+    command = [sys.executable, "-c", code, name]
+    ran = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert ran.stdout == f"{name}\n", ran.stderr
+
+
+def has_library(name: str) -> bool:
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True

@@ -123,6 +123,15 @@ def test_a_device_that_has_nothing_yet_is_asked_again(monkeypatch: pytest.Monkey
     assert [source.read() for _ in range(3)] == ["first", "second", "third"]
 
 
+def test_a_device_that_has_nothing_for_ever_was_unplugged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "SILENT_S", 0.05)
+    nothing = [av.error.BlockingIOError(errno.EAGAIN, "nothing yet") for _ in range(10_000)]
+    source = scripted(monkeypatch, ["first"], *nothing)
+    source.read()
+    with pytest.raises(CameraError, match="was unplugged; plug it in again"):
+        source.read()
+
+
 def test_an_unplugged_camera_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     source = scripted(monkeypatch, ["first"], OSError(errno.ENODEV, "No such device"))
     source.read()

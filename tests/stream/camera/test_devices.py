@@ -99,7 +99,11 @@ def test_on_linux_devices_that_cannot_capture_are_left_out(monkeypatch: pytest.M
 
 def test_elsewhere_ffmpeg_lists_them(monkeypatch: pytest.MonkeyPatch) -> None:
     said = {
-        "avfoundation": [("0", "FaceTime HD Camera"), ("1", "OBS Virtual Camera")],
+        "avfoundation": [
+            ("0", "FaceTime HD Camera"),
+            ("1", "OBS Virtual Camera"),
+            ("2", "Capture screen 0"),
+        ],
         "dshow": [("@device_pnp_1", "Integrated Camera")],
     }
     monkeypatch.setattr(capture, "listed", said.__getitem__)

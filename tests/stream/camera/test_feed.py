@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from stream.camera import feed as feed_module
-from stream.camera.feed import Feed, Mirrored, Source
+from stream.camera.errors import CameraError
+from stream.camera.feed import Feed, Mirrored
+from stream.camera.reader import Source
 from stream.live.filter import LiveFrame
 from tests.stream.camera.scripted import ScriptedSource, Still, flat, unplugged, wait_until
 
@@ -129,6 +132,46 @@ def test_a_pause_ends_the_attempts_to_reopen() -> None:
     time.sleep(0.2)
     assert opener.calls == calls and feed.silent_s == 0.0
     feed.close()
+
+
+class HangingSource:
+    """A camera whose first read returns only when `let_go` is set."""
+
+    def __init__(self) -> None:
+        self.let_go = threading.Event()
+        self.closed = False
+
+    def read(self) -> LiveFrame:
+        assert self.let_go.wait(30.0)
+        return Still(flat(9), 0)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_camera_that_hangs_is_left_behind_and_opened_again() -> None:
+    hanging, seen, troubles = HangingSource(), [], []
+    opener = Opener(CameraError("it is in use by another program"), ScriptedSource(flat(2)))
+    feed = Feed(hanging, opener, lambda frame: seen.append(level_of(frame)), wait_s=0.05, stalled_s=0.2)
+    wait_until(lambda: bool(troubles.append(feed.trouble) or 2 in seen))
+    # Nobody else holds it: that it cannot be opened while the read hangs is no news.
+    assert set(troubles) <= {"", "the camera has sent no picture for 0.2 s; plug it in again"}
+    assert not hanging.closed
+    hanging.let_go.set()
+    wait_until(lambda: hanging.closed)
+    feed.close()
+    assert set(seen) == {2} and feed.error is None
+
+
+def test_closing_does_not_wait_for_a_camera_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_module, "CLOSE_WAIT_S", 0.1)
+    hanging = HangingSource()
+    feed = Feed(hanging, Opener(unplugged()), lambda _: None)
+    began = time.monotonic()
+    feed.close()
+    assert time.monotonic() - began < 10.0
+    hanging.let_go.set()
+    wait_until(lambda: hanging.closed)
 
 
 def test_silence_is_measured() -> None:

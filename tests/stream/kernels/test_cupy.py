@@ -63,7 +63,11 @@ class FakeCupy(ModuleType):
                 )
 
         self.RawModule = RawModule
-        self.cuda = SimpleNamespace(Stream=Stream, Device=lambda: SimpleNamespace(id=self.device))
+        self.cuda = SimpleNamespace(
+            Stream=Stream,
+            Device=lambda: SimpleNamespace(id=self.device),
+            runtime=SimpleNamespace(getDeviceCount=lambda: 1),
+        )
 
     def empty_pinned(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """Memory that a weak reference tells of."""
@@ -173,9 +177,13 @@ def test_a_kernel_that_cannot_be_compiled_is_a_sentence(fake: FakeCupy) -> None:
 
 
 def test_a_machine_without_a_gpu_is_a_sentence(fake: FakeCupy) -> None:
+    made: list[str] = []
+
     def none() -> None:
         raise RuntimeError("no driver")
 
-    fake.cuda.Stream = none
+    fake.cuda.runtime.getDeviceCount = none
+    fake.cuda.Stream = lambda: made.append("stream")
     with pytest.raises(EngineError, match=r"CuPy finds no GPU \(no driver\)"):
         importlib.import_module("stream.kernels.cupy_").CupyBoard()
+    assert made == []  # one that fails is said twice, by CuPy itself

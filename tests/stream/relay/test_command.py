@@ -72,6 +72,19 @@ def test_every_media_option_arrives():
     assert [server.url for server in media.ice_servers.now()] == ["stun:stun.example:3478"]
 
 
+def test_a_public_address_goes_with_listening_elsewhere():
+    assert (
+        media_options_of(options("--host 0.0.0.0 --public-address 203.0.113.7")).public_address
+        == "203.0.113.7"
+    )
+    for line, complaint in (
+        ("--host 0.0.0.0 --public-address relay.example", "must be an IP address"),
+        ("--public-address 203.0.113.7", "of no use on 127.0.0.1"),
+    ):
+        with pytest.raises(OptionError, match=complaint):
+            media_options_of(options(line))
+
+
 def test_media_goes_elsewhere_where_clients_are_elsewhere():
     assert not media_options_of(options("--host 0.0.0.0")).loopback
     assert not media_options_of(options("--origin https://studio.example")).loopback

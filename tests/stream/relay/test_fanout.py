@@ -42,8 +42,6 @@ def test_a_viewer_begins_on_a_key_frame_that_it_asks_for() -> None:
         track.offer(packet(3), keyframe=False)
         assert (await first).pts == 6000
         assert (await track.recv()).pts == 9000
-        assert track.last is not None
-        assert track.last.pts == 9000
         assert asked == [1]
         assert track.first_packet_s >= track.started_s > 0.0
 

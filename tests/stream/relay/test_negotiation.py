@@ -6,9 +6,10 @@ from typing import Literal
 
 import pytest
 from aiortc import RTCPeerConnection
+from aiortc.sdp import SessionDescription
 
 from stream.relay.errors import BadOffer, NoCodec
-from stream.relay.negotiation import choose_codec, demand_codec, new_connection, read_offer
+from stream.relay.negotiation import announced, choose_codec, demand_codec, new_connection, read_offer
 from stream.relay.options import MediaOptions
 from stream.relay.turn import IceServers
 from tests.stream.relay.fakes import run
@@ -104,6 +105,24 @@ def test_candidates_of_no_use_are_left_out() -> None:
         True,
         False,
     ]
+
+
+def test_host_candidates_are_announced_at_the_public_address_too() -> None:
+    sdp = "\r\n".join(
+        [
+            "m=video 9 UDP/TLS/RTP/SAVPF 97",
+            "a=candidate:ab 1 udp 2130706431 10.0.0.5 5000 typ host",
+            "a=candidate:cd 1 udp 2130706431 fd00::5 5001 typ host",
+            "a=candidate:ef 1 udp 1694498815 198.51.100.1 5002 typ srflx raddr 10.0.0.5 rport 5000",
+            "a=end-of-candidates",
+            "",
+        ]
+    )
+    lines = announced(sdp, "203.0.113.7").splitlines()
+    assert lines[2] == "a=candidate:pab 1 udp 2130706431 203.0.113.7 5000 typ host"
+    assert [line for line in lines if "203.0.113.7" not in line] == sdp.splitlines()
+    assert announced(sdp, "2001:db8::7").count("2001:db8::7 5001 typ host") == 1
+    assert len(SessionDescription.parse(announced(offered(), "203.0.113.7")).media) == 1
 
 
 def servers_of(peer: RTCPeerConnection) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gzip
 import logging
@@ -11,6 +12,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from stream.errors import VretouchError
+from stream.relay.command import network
 from stream.relay.errors import Full
 from stream.relay.http import MAX_BODY_BYTES, HttpOptions
 from stream.relay.refusals import client_address
@@ -251,6 +253,16 @@ def test_who_asks(peer, forwarded, address):
     headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
     request = make_mocked_request("GET", "/", headers=headers).clone(remote=peer)
     assert client_address(request) == address
+
+
+def test_a_proxy_on_another_machine_is_believed_where_it_is_named():
+    request = make_mocked_request("GET", "/", headers={"X-Forwarded-For": "192.0.2.1"}).clone(
+        remote="172.18.0.2"
+    )
+    for networks, address in (((), "172.18.0.2"), (("10.0.0.0/8", "172.18.0.0/16"), "192.0.2.1")):
+        assert client_address(request, [network(one) for one in networks]) == address
+    with pytest.raises(argparse.ArgumentTypeError, match="'proxy' is no network"):
+        network("proxy")
 
 
 def test_fifty_bad_offers_disturb_no_good_publisher():

@@ -14,13 +14,13 @@ import pytest
 
 from stream.relay import publication as publication_module
 from stream.relay.encoder import VideoEncoder
-from stream.relay.errors import BadOffer, Full, NoStream, Taken
+from stream.relay.errors import BadOffer, Full, NoCodec, NoStream, Taken
 from stream.relay.options import MediaOptions
 from stream.relay.publication import Publication
 from stream.relay.rooms import Rooms
 from stream.relay.viewer import Viewer
 from tests.stream.relay.fakes import FakeFilter, run, until
-from tests.stream.relay.peers import Publisher, Watcher, connection, offer_of
+from tests.stream.relay.peers import ClipTrack, Publisher, Watcher, connection, offer_of
 
 
 def options(**changed: Any) -> MediaOptions:
@@ -75,6 +75,21 @@ def test_a_killed_publisher_is_noticed_and_its_viewers_are_let_go() -> None:
         await watcher.close()
 
     with_rooms(main, {"idle_s": 0.7})
+
+
+def test_a_publisher_whose_page_still_speaks_is_kept_without_a_picture() -> None:
+    async def main(rooms: Rooms, publisher: Publisher) -> None:
+        channel = publisher.channel
+        assert channel is not None
+        await until(lambda: bool(publisher.said("hello")))
+        for _ in range(12):
+            await asyncio.sleep(0.25)
+            channel.send('{"type": "set"}')
+        assert rooms.snapshot().publishers == 1
+        await until(lambda: rooms.snapshot().publishers == 0, 5.0)
+        assert rooms.snapshot().ended == {"idle": 1}
+
+    with_rooms(main, {"idle_s": 1.0}, control=True, track=ClipTrack("vp8", frames=3))
 
 
 def test_a_killed_viewer_is_noticed_and_nobody_else_is() -> None:
@@ -209,7 +224,7 @@ def test_names_are_checked_and_made() -> None:
 
 def test_a_viewer_without_the_codec_is_told_which() -> None:
     async def main(rooms: Rooms, publisher: Publisher) -> None:
-        with pytest.raises(BadOffer, match="the stream is VP8"):
+        with pytest.raises(NoCodec, match="the stream is VP8"):
             await Watcher("h264").watch(rooms)
         assert rooms.snapshot().viewers == 0
         assert rooms.snapshot().ended == {"refused": 1}

@@ -43,13 +43,20 @@ def test_vp8_tells_its_size_with_each_key_frame(size: tuple[int, int]) -> None:
         ({"x264-params": "interlaced=1"}, "yuv420p"),
     ],
 )
-@pytest.mark.parametrize("size", [(320, 256), (1280, 736)])
+@pytest.mark.parametrize("size", [(320, 256), (1280, 720), (1920, 1080), (638, 360)])
 def test_h264_tells_its_size_with_each_parameter_set(
     size: tuple[int, int], options: dict[str, str], pix_fmt: str
 ) -> None:
     first, second, _ = pictures("libx264", *size, {**options, "tune": "zerolatency"}, pix_fmt)
     assert sniff("h264", first) == Sniffed(True, size)
     assert sniff("h264", second) == Sniffed(False)
+
+
+def test_a_size_is_not_believed_that_is_cropped_by_more_than_the_last_macroblocks() -> None:
+    cropped = av.bitstream.BitStreamFilterContext("h264_metadata=crop_right=320:crop_bottom=64", "h264")
+    packet = av.Packet(pictures("libx264", 640, 352, {"tune": "zerolatency"}, "yuv420p")[0])
+    first = b"".join(bytes(out) for out in cropped.filter(packet))
+    assert sniff("h264", first) == Sniffed(True, (640, 352))
 
 
 def test_of_two_parameter_sets_the_larger_counts() -> None:

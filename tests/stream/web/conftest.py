@@ -128,6 +128,14 @@ def until(page: Page, holds: Callable[[], Any], at_most_s: float = PATIENCE_MS /
         page.wait_for_timeout(100)
 
 
+def end_camera(page: Page) -> None:
+    """As if it had been unplugged, or the system or the visitor had taken it away."""
+    page.evaluate(
+        "() => { const [track] = document.querySelector('#self').srcObject.getTracks();"
+        " track.stop(); track.dispatchEvent(new Event('ended')); }"
+    )
+
+
 def has_network() -> bool:
     """Whether IPv4 has a route that is not lo's. Without one Chromium has no address to connect from, to this
     machine neither, and needs a flag that no visitor has."""
@@ -144,16 +152,20 @@ def playing() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="session")
 def launch(playing: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Browser]]:
-    """launch(*flags): Chromium with a camera that plays the clip, and these flags on top."""
+    """launch(*flags): Chromium with a camera that plays the clip, and these flags on top; or, with cameras=N,
+    with so many that show Chromium's own pattern."""
     if not CHROMIUM.is_file():
         missing(f"there is no {CHROMIUM}")
     clip = tmp_path_factory.mktemp("camera") / "clip.y4m"
     write_y4m(clip)
     begun: list[Browser] = []
 
-    def launched(*flags: str) -> Browser:
+    def launched(*flags: str, cameras: int = 0) -> Browser:
+        shown = f"--use-file-for-fake-video-capture={clip}"
+        if cameras:
+            shown = f"--use-fake-device-for-media-stream=device-count={cameras}"
         way = [] if has_network() else [LOOPBACK_FLAG]
-        used = [*FLAGS, *way, f"--use-file-for-fake-video-capture={clip}", *flags]
+        used = [*FLAGS, *way, shown, *flags]
         begun.append(playing.chromium.launch(executable_path=str(CHROMIUM), args=used))
         return begun[-1]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tests.stream.web.conftest import Relay, Visit, state, until
-from tests.stream.web.seen import RESULT, record, steps
+from tests.stream.web.conftest import Relay, Visit, end_camera, state, until
+from tests.stream.web.seen import RESULT, patch_colours, record, steps
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -43,6 +43,28 @@ def test_sound_is_off_until_the_viewer_turns_it_on(visit: Visit) -> None:
     viewer.click("#sound")
     assert not viewer.evaluate("document.querySelector('#result').muted")
     assert viewer.inner_text("#sound").strip() == "Turn sound off"
+
+
+def test_a_viewer_keeps_sound_and_last_picture_while_the_camera_is_gone(visit: Visit) -> None:
+    page = visit.live()
+    page.select_option("#microphone", index=1)
+    viewer = visit.open(page.input_value("#link"))
+    viewer.wait_for_selector("#sound:visible")
+    until(viewer, lambda: record(viewer, [RESULT], 300)[0])
+    asked: list[str] = []
+    viewer.on("request", lambda request: asked.append(request.url))
+    end_camera(page)
+    viewer.wait_for_selector("text=The picture is paused.")
+    # Longer than any connection without a sign of life lasts.
+    viewer.wait_for_timeout(9_000)
+    assert not asked
+    assert viewer.inner_text("#pill").strip() == "Live"
+    assert viewer.is_hidden("#notice")
+    assert max(colour[0] for colour in patch_colours(viewer)) > 100.0
+    assert viewer.is_visible("text=The picture is paused.")
+    page.evaluate("navigator.mediaDevices.dispatchEvent(new Event('devicechange'))")
+    until(viewer, lambda: viewer.inner_text("#paused") == "")
+    assert record(viewer, [RESULT], 300)[0]
 
 
 def test_a_microphone_is_chosen_before_the_browser_names_any(
