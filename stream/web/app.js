@@ -8,11 +8,13 @@ import { Link } from './link.js';
 import { $, hideNotice, keepFocus, keepShape, kept, offerFullScreen, showNotice, showState, takeTokens, waitWords } from './notice.js';
 import { clearFigures, listDevices, offerCopy, offered, SettingsPanel, showFigures, showViewerLink } from './panel.js';
 import { Peer } from './peer.js';
+import { end } from './signal.js';
 import { claim, moveHere } from './tabs.js';
 import { CAMERA_ENDED, CAMERA_MUTED, deviceProblem, isBusy, relayProblem } from './words.js';
 
 const SILENT_MS = 4_000;
-const NAME_TRIES = 3;
+/** Longer than the relay keeps a name for a page that is gone without a word. */
+const NAME_WITHIN_MS = 25_000;
 /** What a picture of the size is sent at: at first, and at most. */
 const KBPS = { '640x480': [800, 1_500], '1280x720': [1_500, 3_000] };
 
@@ -78,10 +80,11 @@ async function open(mine, signal) {
   try {
     await peer.open(signal, KBPS[chosen.size][0]);
   } catch (error) {
-    // A name that stays in use belongs to somebody else: go on under a new one.
-    if (error.status === 409 && (mine.taken = (mine.taken ?? 0) + 1) >= NAME_TRIES) mine.name = null;
+    if (error.status === 409) await askForName(mine);
     throw error;
   }
+  tab.set('session', peer.session);
+  mine.takenSince = null;
   await tune(mine.video);
   // The last picture stays until the next one comes.
   peer.lost.then(() => run === mine && $('result').pause());
@@ -90,6 +93,14 @@ async function open(mine, signal) {
   if (!gone) return peer;
   peer.close();
   throw gone;
+}
+
+/** The name is in use. A crash leaves this tab's last connection to hold it: end that. In the end take a new name. */
+async function askForName(mine) {
+  mine.takenSince ??= performance.now();
+  if (performance.now() - mine.takenSince > NAME_WITHIN_MS) mine.name = null;
+  const former = tab.get('session', null);
+  if (former && (await end(former, tab.get('publish', '')))) tab.set('session', null);
 }
 
 /** Keep the resolution, whatever else must give; and a ceiling that suits it. */

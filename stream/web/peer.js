@@ -1,6 +1,6 @@
 /** One peer connection with the relay: opened by an HTTP exchange, watched for signs of life, closed. */
 
-import { end, exchange, iceServers } from './signal.js';
+import { end, exchange, iceServers, stopIf } from './signal.js';
 
 const GATHER_WITHIN_MS = 2_000;
 const CONNECT_WITHIN_MS = 12_000;
@@ -37,13 +37,19 @@ export class Peer {
     });
   }
 
+  /** The URL that ends the session at the relay, which only this page knows; null while there is none. */
+  get session() {
+    return this.#session;
+  }
+
   /**
    * Exchange offer and answer and wait until media can flow. startKbps: what to send at first, where the browser
    * heeds it. Throws Refused, Lost, or the signal's reason.
    */
   async open(signal, startKbps = 0) {
     try {
-      await this.pc.setLocalDescription();
+      const offer = await this.pc.createOffer();
+      await this.pc.setLocalDescription({ type: 'offer', sdp: inStereo(offer.sdp) });
       await this.#until('icegatheringstatechange', () => this.pc.iceGatheringState === 'complete', GATHER_WITHIN_MS, signal);
       const { sdp, session } = await exchange(this.url, this.pc.localDescription.sdp, this.#token, signal);
       this.#session = session;
@@ -99,7 +105,7 @@ export class Peer {
 
   /** Wait for an event of pc that makes done() true, or for the time to pass. */
   async #until(event, done, withinMs, signal) {
-    signal.throwIfAborted();
+    stopIf(signal);
     if (done()) return;
     await new Promise((resolve, reject) => {
       const over = new AbortController();
@@ -113,11 +119,20 @@ export class Peer {
 
 /** Chromium begins at 300 kbit/s and needs half a minute to a good picture, unless the answer's formats say more. */
 function beginAt(sdp, kbps) {
-  const wish = `x-google-start-bitrate=${kbps}`;
-  const formats = [...sdp.matchAll(/^a=rtpmap:(\d+) (?:VP8|H264)\/90000/gm)].map(([, format]) => format);
+  return describe(sdp, /^a=rtpmap:(\d+) (?:VP8|H264)\/90000/gm, `x-google-start-bitrate=${kbps}`);
+}
+
+/** Chromium and Safari play stereo as mono, unless their own offer says that they like it (RFC 7587, section 6.1). */
+function inStereo(sdp) {
+  return describe(sdp, /^a=rtpmap:(\d+) opus\/48000/gm, 'stereo=1');
+}
+
+/** Add a parameter to the formats whose numbers `named` finds, where they do not have it. */
+function describe(sdp, named, parameter) {
+  const formats = [...sdp.matchAll(named)].map(([, format]) => format);
   return formats.reduce((text, format) => {
-    const described = new RegExp(`^a=fmtp:${format} `, 'm');
-    if (described.test(text)) return text.replace(described, `$&${wish};`);
-    return text.replace(new RegExp(`^a=rtpmap:${format} .*$`, 'm'), `$&\r\na=fmtp:${format} ${wish}`);
+    const [line, known] = text.match(new RegExp(`^a=fmtp:${format} (.*)$`, 'm')) ?? [];
+    if (!line) return text.replace(new RegExp(`^a=rtpmap:${format} .*$`, 'm'), `$&\r\na=fmtp:${format} ${parameter}`);
+    return known.split(';').includes(parameter) ? text : text.replace(line, () => `a=fmtp:${format} ${parameter};${known}`);
   }, sdp);
 }

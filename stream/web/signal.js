@@ -36,18 +36,32 @@ export async function exchange(url, offer, token, signal) {
 
 /** End a session. Goes out even while the page is being left, and never throws; null: the relay did not answer. */
 export function end(session, token) {
-  const signal = AbortSignal.timeout(END_WITHIN_MS);
+  const signal = within(END_WITHIN_MS);
   return fetch(session, { method: 'DELETE', headers: authorised(token), keepalive: true, signal }).catch(() => null);
+}
+
+/** A signal that aborts after some time, or with another one. Browsers in use lack AbortSignal.any and .timeout. */
+export function within(ms, other = null) {
+  const limit = new AbortController();
+  const abort = () => limit.abort();
+  setTimeout(abort, ms);
+  other?.addEventListener('abort', abort, { signal: limit.signal });
+  if (other?.aborted) abort();
+  return limit.signal;
+}
+
+/** Throw what a signal was aborted with, if it was. */
+export function stopIf(signal) {
+  if (signal.aborted) throw signal.reason ?? new Error('stopped');
 }
 
 async function request(url, { token, signal, ...rest }) {
   const headers = authorised(token);
   if (rest.body) headers['Content-Type'] = 'application/sdp';
-  const limits = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]);
   try {
-    return await fetch(url, { ...rest, headers, signal: limits, cache: 'no-store' });
+    return await fetch(url, { ...rest, headers, signal: within(ANSWER_WITHIN_MS, signal), cache: 'no-store' });
   } catch (error) {
-    signal.throwIfAborted();
+    stopIf(signal);
     throw new Refused(0, error.message);
   }
 }

@@ -1,18 +1,21 @@
 /** One live tab of a browser at a time, unless the visitor wants two. */
 
+import { within } from './signal.js';
+
 const NAME = 'vretouch.live';
 const REPLY_WITHIN_MS = 1_000;
 const FREE_WITHIN_MS = 3_000;
 
-const calls = new BroadcastChannel(NAME);
+/** Missing, as locks are, in browsers that are still in use. */
+const calls = window.BroadcastChannel ? new BroadcastChannel(NAME) : null;
 
 /**
  * Be the live tab: gives what lets go of that, or null while another one is. onMove(): another tab asks for it; what
  * it returns is passed on. patient: wait a little for the other tab to let go.
  */
 export async function claim(onMove, patient) {
-  if (!navigator.locks) return () => {};
-  const way = patient ? { signal: AbortSignal.timeout(FREE_WITHIN_MS) } : { ifAvailable: true };
+  if (!navigator.locks || !calls) return () => {};
+  const way = patient ? { signal: within(FREE_WITHIN_MS) } : { ifAvailable: true };
   return new Promise((resolve) => {
     const hold = (lock) => {
       if (!lock) return resolve(null);

@@ -47,7 +47,10 @@ export const CAMERA_MUTED = {
 
 /** What stands between this page and the relay, as {title, text, wantsToken?}; see Refused and Lost. token: what was shown. */
 export function relayProblem(error, token = '') {
-  if (error.name === 'Lost') return { title: 'The connection was lost', text: LOST[error.message] ?? LOST.silent };
+  if (error.name === 'Lost') {
+    const why = error.message === 'blocked' && isHere() ? 'blockedHere' : error.message;
+    return { title: 'The connection was lost', text: LOST[why] ?? LOST.silent };
+  }
   switch (error.status) {
     case 0:
       return {
@@ -72,7 +75,11 @@ export function relayProblem(error, token = '') {
           start: try again then, or take another browser.`,
       };
     case 409:
-      return { title: 'The stream is still in use', text: 'The relay has not yet let go of its former connection.' };
+      return {
+        title: 'The stream is still in use',
+        text: `The relay takes up to half a minute to let go of its former connection. The stream then goes on at the
+          same viewer link.`,
+      };
     case 429:
       return { title: 'Too many tries', text: 'The relay asks for a little patience.' };
     case 503:
@@ -89,7 +96,14 @@ const LOST = {
   closed: 'The relay ended the connection.',
   failed: 'The network between this page and the relay has failed.',
   blocked: 'The relay answers, but pictures do not get through. A firewall may stand between; another network may help.',
+  blockedHere: `The relay answers, but pictures do not get through. Even on this computer browsers need a network for them: join
+    any Wi-Fi. If there is one, a firewall or an add-on of the browser may stand between.`,
 };
+
+/** Whether the relay is on this computer. */
+function isHere() {
+  return /^(localhost|127\..*|\[::1\])$/.test(location.hostname);
+}
 
 /** Text with a capital first and a full stop last. */
 export function sentence(text) {

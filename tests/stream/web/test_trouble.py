@@ -141,6 +141,7 @@ def test_tokens_in_the_address(visiting: Callable[..., Visit], browser: Browser,
     assert link.endswith(f"#view={VIEW}") and PUBLISH not in link
     viewer = visit.open(link)
     state(viewer, "live")
+    visit.expected.append("404")  # the viewer asks while the publisher is away
     page.reload()
     visit.live(page)
 
