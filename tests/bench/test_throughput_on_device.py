@@ -7,11 +7,13 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bench.__main__ import main
+from stream.device import GuardedFace
 from stream.errors import EngineError
 from stream.retoucher import Retoucher
 from tests.conftest import require
@@ -209,8 +211,10 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     tried = try_streams
     count = [0]
 
-    def counted(*arguments: object) -> object:
+    def counted(*arguments: Any) -> object:
         count[0] += 1
+        made = [isinstance(face, GuardedFace) for shot in arguments[4] for face in shot.located.faces]
+        assert set(made) == {arguments[3].kind == "cuda"}
         return tried(*arguments)
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
