@@ -152,6 +152,7 @@ def run(options: argparse.Namespace) -> None:
     if options.frames % 2:
         raise AblationError(f"{options.frames} frames cannot be cut into pairs; give an even number")
     start = load_weights(options.start_from)
+    Portraits(options.faces, "train")  # what cannot be read is said before the clips are made
     held_out = ClipSampler(options.faces, JUDGED_BY, split="heldout", seed=99)
     judged = [held_out.sample(4) for _ in range(JUDGED_BATCHES)]
     options.out.mkdir(parents=True, exist_ok=True)

@@ -378,12 +378,14 @@ def run(resume: bool, start_from: Path | None, options: Options) -> None:
     """
     demand_one_process("preset live", "python -m model.train")
     with memory_said(options.batch, options.frames, options.size, "lower --batch, --frames or --size"):
-        clips = validation_clips(options)
+        # What cannot be is said before the clips are made, which takes a while.
+        ClipStream(options, 0)
         training = Training(options)
         if resume and (options.out / "checkpoint.pt").is_file():
             training.resume()
         elif start_from is not None:
             training.start_from(start_from)
+        clips = validation_clips(options)
         options.out.mkdir(parents=True, exist_ok=True)
         train(training, clips)
 
