@@ -7,6 +7,7 @@ SHELL := /bin/bash
 VENV := .venv
 DEV := .venv-dev
 GPU := .venv-gpu
+COMPUTING := tests/bench tests/export tests/model
 PIP := -m pip install -qq --disable-pip-version-check --no-compile
 
 # A name on PATH may be a shim that does not run, so each candidate has to show its version.
@@ -56,8 +57,10 @@ check: venv-dev
 	@$(DEV)/bin/ruff format --check --quiet . || { echo "some files are not formatted; run: $(DEV)/bin/ruff format" >&2; exit 1; }
 	@$(DEV)/bin/mypy
 
+# Beside one another what only computes; by itself what listens, sends and plays in real time.
 unit: venv-dev
-	@$(DEV)/bin/python -m pytest
+	@OMP_NUM_THREADS=1 $(DEV)/bin/python -m pytest $(COMPUTING) --numprocesses auto --maxprocesses 4 --dist worksteal
+	@$(DEV)/bin/python -m pytest tests $(COMPUTING:%=--ignore=%)
 
 test-gpu: $(GPU)/.made ## Run the tests that need a GPU (in .venv-gpu), and print a table of them (docs/gpu.md)
 	@$(GPU)/bin/python -m pytest -m gpu
