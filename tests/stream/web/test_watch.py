@@ -91,5 +91,7 @@ def test_viewers_see_neither_split_nor_map(visit: Visit) -> None:
     page.check("input[value=map]")
     viewer = visit.open(page.input_value("#link"))
     state(viewer, "live")
+    # The first frame that a browser shows may be black.
+    until(viewer, lambda: any(frame.number is not None for frame in record(viewer, [RESULT], 300)[0]))
     frames = record(viewer, [RESULT], 800)[0]
     assert frames and all(max(frame.rgb) - min(frame.rgb) > 20 for frame in frames)
