@@ -123,7 +123,8 @@ class Feed:
                     self._follow()
                 except CameraError as error:
                     # Nobody but the reader that was left behind may hold the camera.
-                    self.trouble = str(error) if self._left is None or not self._left.alive else self.trouble
+                    held = self._left is not None and self._left.alive
+                    self.trouble = (self.trouble if held else "") or str(error)
                     with self._changed:
                         self._changed.wait_for(lambda: not self._wanted, self._wait_s)
                     self._wait_s = min(2.0 * self._wait_s, LONGEST_WAIT_S)
@@ -147,8 +148,8 @@ class Feed:
                 self._changed.wait(_LOOK_S)
         stalled = self._wanted and reader.alive
         reader.leave(0.0 if stalled else CLOSE_WAIT_S)
+        self._left = reader
         if stalled:
-            self._left = reader
             self.trouble = f"the camera has sent no picture for {self._stalled_s:g} s; plug it in again"
             raise CameraError(self.trouble)
         if reader.error is not None:

@@ -50,7 +50,9 @@ class Reader:
                     self._take(frame)
         except BaseException as error:
             self.error = error
-        finally:
+        try:
             self._source.close()
-            self._done = True
-            self._ended()
+        except BaseException as error:
+            self.error = self.error or error
+        self._done = True
+        self._ended()

@@ -59,6 +59,7 @@ class Publication(Session):
         self._drain: asyncio.Task[None] | None = None
         self._sound_s = self._stats_s = 0.0
         self._refused: tuple[int, int] | None = None
+        self._told: tuple[int, int] | None = None
         self._left = False
 
     @property
@@ -200,15 +201,17 @@ class Publication(Session):
         return figures
 
     def _complain_of_size(self) -> None:
-        """Once for each size that is too large: to the page, and in the log for publishers that have none."""
+        """Once for each size that is too large: in the log, and to the page as soon as it can be told."""
         size = self._intake.refused_size if self._intake is not None else None
-        if size is not None and size != self._refused:
+        told = size if self._control is not None else self._told
+        if size is not None and (size != self._refused or told != self._told):
             most = f"the {self.options.max_width}x{self.options.max_height} allowed"
             complaint = f"the video is {size[0]}x{size[1]}, more than {most}; choose a smaller one"
-            _LOG.warning(f"stream {self.name}: {complaint}, or allow it with --size")
+            if size != self._refused:
+                _LOG.warning(f"stream {self.name}: {complaint}, or allow it with --size")
             if self._control is not None:
                 self._control.complain(complaint)
-        self._refused = size
+        self._refused, self._told = size, told
 
 
 class _ReturnPath:

@@ -163,6 +163,19 @@ def test_a_camera_that_hangs_is_left_behind_and_opened_again() -> None:
     assert set(seen) == {2} and feed.error is None
 
 
+def test_a_camera_that_cannot_be_closed_is_an_error_and_holds_nobody_up() -> None:
+    class Stuck(ScriptedSource):
+        def close(self) -> None:
+            super().close()
+            raise RuntimeError("will not close")
+
+    feed = Feed(Stuck(flat(1)), Opener(unplugged()), lambda _: None)
+    feed.pause()
+    wait_until(lambda: feed.error is not None)
+    assert str(feed.error) == "will not close"
+    feed.close()
+
+
 def test_closing_does_not_wait_for_a_camera_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_module, "CLOSE_WAIT_S", 0.1)
     hanging = HangingSource()

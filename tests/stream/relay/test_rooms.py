@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 from stream.live.filter import Filtered
 from stream.live.settings import Settings
 from stream.relay.options import MediaOptions
+from stream.relay.publication import Publication
 from stream.relay.rooms import Rooms
 from stream.relay.viewer import Viewer
 from tests.stream.relay.fakes import PATCH_RGB, FakeFilter, run, until
@@ -255,6 +257,25 @@ def test_frames_that_are_too_large_are_not_decoded_which_the_log_says_and_the_pa
         await publisher.close()
 
     run(main)
+
+
+def test_a_page_that_speaks_late_is_told_of_a_size_that_is_too_large_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    said: list[str] = []
+    stream: Any = SimpleNamespace(
+        name="stage", options=MediaOptions(), _control=None, _refused=None, _told=None
+    )
+    stream._intake = SimpleNamespace(refused_size=(2560, 1440))
+    Publication._complain_of_size(stream)
+    stream._control = SimpleNamespace(complain=said.append)
+    for _ in range(3):
+        Publication._complain_of_size(stream)
+    assert len(said) == 1 and "2560x1440" in said[0]
+    assert caplog.text.count("2560x1440") == 1
+    stream._intake.refused_size = (3840, 2160)
+    Publication._complain_of_size(stream)
+    assert len(said) == 2 and caplog.text.count("3840x2160") == 1
 
 
 def test_frames_that_come_too_fast_are_thinned() -> None:
