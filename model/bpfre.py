@@ -40,7 +40,7 @@ class BPFReConfig:
 
     Attributes:
         channels: features of each scale, fine to coarse, each half the size of the one before.
-        cell: pixels along a side of what the finest scale works on.
+        cell: pixels along a side of what the finest scale works on, the discriminator's as well.
         attention: channels in which an attention module adds up the scales.
         style: channels of the generator's style.
         critic: channels of the discriminator's scales, fine to coarse.
@@ -257,16 +257,19 @@ class BPFRe(nn.Module):
 class Discriminator(nn.Module):
     """Pixel-level discriminator D_disc: a small U-Net (Schonfeld et al., CVPR 2020), a logit a pixel."""
 
-    def __init__(self, channels: Sequence[int]) -> None:
+    def __init__(self, config: BPFReConfig) -> None:
         super().__init__()
+        self.cell = config.cell
+        channels = config.critic
         rising = channels[::-1]
-        self.first = conv(3, channels[0])
+        self.first = conv(3, channels[0], stride=config.cell)
         self.down = nn.ModuleList(conv(fine, coarse, stride=2) for fine, coarse in pairwise(channels))
         self.up = nn.ModuleList(conv(coarse + fine, fine) for coarse, fine in pairwise(rising))
-        self.judge = conv(channels[0], 1)
+        self.judge = conv(channels[0], config.cell**2)
 
     def forward(self, image: Tensor) -> Tensor:
-        """RGB [B, 3, H, W] in [0, 1], of any size, to logits [B, 1, H, W] that a pixel is retouched."""
+        """RGB [B, 3, H, W] in [0, 1], sides multiples of `config.cell`, to logits [B, 1, H, W] that a pixel is
+        retouched."""
         scales = [leaky(self.first(image))]
         for down in self.down:
             scales.append(leaky(down(scales[-1])))
@@ -274,5 +277,4 @@ class Discriminator(nn.Module):
         for up, skip in zip(self.up, scales[-2::-1], strict=True):
             height, width = skip.shape[-2:]
             x = leaky(up(torch.cat([upsample(x)[..., :height, :width], skip], dim=1)))
-        logits: Tensor = self.judge(x)
-        return logits
+        return F.pixel_shuffle(self.judge(x), self.cell)

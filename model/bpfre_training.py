@@ -68,7 +68,7 @@ class BPFReTraining(PairTraining):
         """perceptual: mean absolute distance on PERCEPTUAL_LAYERS (`model.perceptual`); None: without."""
         torch.manual_seed(seed)
         self.network = BPFRe(config).to(device)
-        self.discriminator = Discriminator(config.critic).to(device)
+        self.discriminator = Discriminator(config).to(device)
         self.perceptual = perceptual.to(device) if perceptual else None
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=RATE)
         self.discriminator_optimiser = torch.optim.Adam(self.discriminator.parameters(), lr=RATE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -138,7 +139,7 @@ def test_every_weight_gets_a_gradient() -> None:
     # Two pictures, so that the style differs.
     made(torch.rand(2, 3, 32, 32)).refined.square().sum().backward()
     assert [name for name, p in made.named_parameters() if not p.grad.abs().sum() > 0] == []
-    judge = Discriminator(TINY.critic)
+    judge = Discriminator(TINY)
     judge(torch.rand(1, 3, 16, 16)).sum().backward()
     assert [name for name, p in judge.named_parameters() if not p.grad.abs().sum() > 0] == []
 
@@ -169,13 +170,21 @@ def test_the_generator_follows_its_style_and_every_scale_of_the_decoder() -> Non
 
 def test_the_discriminator_judges_every_pixel_of_any_size() -> None:
     torch.manual_seed(0)
-    judge = Discriminator(TINY.critic)
+    judge = Discriminator(TINY)
     picture = torch.rand(1, 3, 33, 22)
     before = judge(picture)
     assert before.shape == (1, 1, 33, 22)
     picture[..., 30, 20] = 0.0
     changed = (judge(picture) != before)[0, 0]
     assert bool(changed[30, 20]) and not bool(changed[:20].any())
+
+
+def test_a_discriminator_that_works_on_cells_still_judges_every_pixel() -> None:
+    torch.manual_seed(0)
+    judge = Discriminator(replace(TINY, cell=2))
+    logits = judge(torch.rand(1, 3, 32, 24))
+    assert logits.shape == (1, 1, 32, 24)
+    assert len(torch.unique(logits)) == logits.numel()
 
 
 def test_delta_is_full_from_eight_per_cent_on() -> None:
