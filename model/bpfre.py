@@ -268,8 +268,7 @@ class Discriminator(nn.Module):
         self.judge = conv(channels[0], config.cell**2)
 
     def forward(self, image: Tensor) -> Tensor:
-        """RGB [B, 3, H, W] in [0, 1], sides multiples of `config.cell`, to logits [B, 1, H, W] that a pixel is
-        retouched."""
+        """RGB [B, 3, H, W] in [0, 1], sides multiples of `config.cell`, to logits [B, 1, H, W]: retouched?"""
         scales = [leaky(self.first(image))]
         for down in self.down:
             scales.append(leaky(down(scales[-1])))
