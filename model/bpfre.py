@@ -28,9 +28,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.encoder import conv, upsample
+from model.encoder import conv, leaky, upsample
 
-SLOPE = 0.2
 _LEAST = 1e-8
 
 
@@ -86,11 +85,6 @@ class Coarse(NamedTuple):
     picture: Tensor
     map: Tensor
     features: list[Tensor]
-
-
-def leaky(x: Tensor) -> Tensor:
-    """StyleGAN's activation."""
-    return F.leaky_relu(x, SLOPE)
 
 
 def blended(picture: Tensor, rendered: Tensor, mask: Tensor) -> Tensor:
@@ -207,9 +201,9 @@ class Generator(nn.Module):
         rising = config.channels[::-1]
         self.mapping = nn.Sequential(
             nn.Linear(rising[0], config.style),
-            nn.LeakyReLU(SLOPE),
+            nn.LeakyReLU(0.2),
             nn.Linear(config.style, config.style),
-            nn.LeakyReLU(SLOPE),
+            nn.LeakyReLU(0.2),
         )
         self.first = Modulated(rising[0], rising[0], config.style)
         self.join = nn.ModuleList(

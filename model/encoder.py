@@ -15,6 +15,11 @@ def conv(inputs: int, outputs: int, stride: int = 1, size: int = 3) -> nn.Conv2d
     return layer
 
 
+def leaky(x: Tensor) -> Tensor:
+    """Leaky ReLU of slope 0.2, as the earlier systems and the critics have it."""
+    return F.leaky_relu(x, 0.2)
+
+
 def activate(x: Tensor) -> Tensor:
     """ReLU where the paper has leaky ReLU: the runtime fuses it with the sum before it, which halves those
     layers."""

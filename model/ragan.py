@@ -6,10 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.encoder import conv
+from model.encoder import conv, leaky
 
 LENGTH = 300
-SLOPE = 0.2
 
 
 class Critic(nn.Module):
@@ -27,7 +26,7 @@ class Critic(nn.Module):
         """RGB [B, 3, H, W] in [0, 1] to predictions [B], unbounded."""
         x = image
         for layer in self.convs:
-            x = F.leaky_relu(layer(x), SLOPE)
+            x = leaky(layer(x))
         predicted: Tensor = self.judge(x.mean((2, 3)))[:, 0]
         return predicted
 

@@ -24,6 +24,7 @@ from model.autoretouch import (  # noqa: E402
     AutoRetouchTraining,
 )
 from model.earlier import Pairs  # noqa: E402
+from model.encoder import leaky  # noqa: E402
 from model.perceptual import Perceptual  # noqa: E402
 from tests.model.pictures import spotted  # noqa: E402
 
@@ -71,7 +72,7 @@ def test_the_input_and_its_fine_features_are_added_back() -> None:
     with torch.no_grad():
         for weight in network.up.parameters():
             weight.zero_()
-        fine = network.tail(F.relu(network.head(picture)))
+        fine = network.tail(leaky(network.head(picture)))
         torch.testing.assert_close(network(picture), picture + fine)
         assert float(fine.abs().max()) > 0.05
 
