@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ipaddress
+import re
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from stream.engine import default_threads, load_engine
 from stream.relay.limits import Network
 from stream.relay.options import CODECS, MediaOptions
 from stream.relay.origins import Origins
+from stream.relay.ports import LEAST, MOST, UdpPorts, new_loop
 from stream.relay.tokens import Tokens, find_secret, is_loopback, require_tokens
 from stream.relay.turn import IceServers
 
@@ -37,6 +39,17 @@ def port(text: str) -> int:
     return int(text)
 
 
+def udp_ports(text: str) -> UdpPorts:
+    """A range of UDP ports: '50000-50100'."""
+    found = re.fullmatch("([0-9]{1,5})-([0-9]{1,5})", text)
+    first, last = (int(number) for number in found.groups()) if found else (0, 0)
+    if not LEAST <= first <= last <= MOST:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no range of UDP ports; write FIRST-LAST, from {LEAST} to {MOST}, as 50000-50200"
+        )
+    return UdpPorts(first, last)
+
+
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The options of `vretouch relay`."""
     _add_place(command)
@@ -54,6 +67,12 @@ def _add_place(command: argparse.ArgumentParser) -> None:
         help="address under which clients reach this machine, where it is another (1:1 NAT of a cloud)",
     )
     add("--port", type=port, default=8080, metavar="P", help="port to listen on (default: 8080)")
+    add(
+        "--udp-ports",
+        type=udp_ports,
+        metavar="A-B",
+        help="UDP ports for media, one a session and address of this machine (default: any that are free)",
+    )
     add("--tls-cert", metavar="FILE", help="certificate chain for HTTPS, PEM")
     add("--tls-key", metavar="FILE", help="its key, PEM (default: in the certificate's file)")
 
@@ -166,6 +185,7 @@ def media_options_of(options: argparse.Namespace) -> MediaOptions:
         "max_height": height,
         "scale": options.scale,
         "public_address": options.public_address,
+        "udp_ports": options.udp_ports,
         "fps": options.fps,
         "max_publishers": options.max_publishers,
         "max_viewers": options.max_viewers,
@@ -229,7 +249,8 @@ def run(options: argparse.Namespace, make_filter: MakeFilter | None = None) -> i
         app = make_app(Rooms(media, make), pages, http, times)
         await serve(app, place, lambda opened: _tell(place, http.tokens, opened))
 
-    asyncio.run(relay())
+    with asyncio.Runner(loop_factory=lambda: new_loop(media.udp_ports)) as runner:
+        runner.run(relay())
     return 0
 
 

@@ -17,11 +17,13 @@ from aiortc import (
 )
 from aiortc.sdp import MediaDescription, SessionDescription
 
-from stream.relay.errors import BadOffer, NoCodec
+from stream.relay.errors import BadOffer, Full, NoCodec
 from stream.relay.hooks import LOOPBACK, keep_to_this_machine, served, speak_with_rsa
 from stream.relay.options import MediaOptions
 
 Purpose = Literal["publish", "watch"]
+
+PORT_RETRY_S = 30
 
 _CANDIDATE = re.compile(r"a=candidate:(?P<foundation>\S+) \d+ \S+ \d+ (?P<host>\S+) ")
 _SHOWN = {"vp8": "VP8", "h264": "H.264 (constrained baseline, packetization-mode=1)"}
@@ -111,7 +113,7 @@ async def take_offer(connection: RTCPeerConnection, offer: Offer) -> None:
 
 
 async def make_answer(connection: RTCPeerConnection, options: MediaOptions) -> str:
-    """The answer with all candidates inside."""
+    """The answer with all candidates inside; Full where there is no port left for one."""
     if options.loopback:
         keep_to_this_machine(connection)
     try:
@@ -119,6 +121,9 @@ async def make_answer(connection: RTCPeerConnection, options: MediaOptions) -> s
     except Exception as error:
         raise BadOffer(f"the offer cannot be answered ({_reason(error)}); send another") from None
     sdp = connection.localDescription.sdp
+    if "a=candidate:" not in sdp:
+        ports = "" if options.udp_ports is None else f" of {options.udp_ports}"
+        raise Full(f"no UDP port{ports} is free; try again later", PORT_RETRY_S)
     return sdp if options.public_address is None else announced(sdp, options.public_address)
 
 

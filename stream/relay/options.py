@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from stream import broad, keep
 from stream.errors import OptionError
+from stream.relay.ports import UdpPorts
 from stream.relay.turn import IceServers
 
 CODECS = ("auto", "vp8", "h264")
@@ -28,7 +29,8 @@ class MediaOptions:
     connect_deadline_s: for these. idle_s: a session nothing is heard of for so long ends; max_session_s: and
     any after so long. ice_servers: the relay's own use of STUN and TURN; none by default. loopback: media
     comes from this machine only. public_address: IP address under which this machine is reached from outside,
-    every port as it is (1:1 NAT); None where its own is the one. strength, also, keep: of
+    every port as it is (1:1 NAT); None where its own is the one. udp_ports: those that media uses, which the
+    event loop sees to (stream.relay.ports); None for any that are free. strength, also, keep: of
     stream.live.settings.Settings when a stream begins.
     """
 
@@ -48,6 +50,7 @@ class MediaOptions:
     ice_servers: IceServers = field(default_factory=IceServers)
     loopback: bool = False
     public_address: str | None = None
+    udp_ports: UdpPorts | None = None
     strength: float = 1.0
     also: Collection[str] = broad.ALL
     keep: Collection[str] = keep.DEFAULT

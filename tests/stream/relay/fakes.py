@@ -104,8 +104,12 @@ class FakeFilter:
 CLOSINGS: list[Callable[[], Awaitable[None]]] = []
 
 
-def run(main: Callable[[], Awaitable[None]], at_most_s: float = 30.0) -> None:
-    """Run a coroutine function, and fail if it does not come to an end."""
+def run(
+    main: Callable[[], Awaitable[None]],
+    at_most_s: float = 30.0,
+    new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+) -> None:
+    """Run a coroutine function in an event loop of its own, and fail if it does not come to an end."""
 
     async def bounded() -> None:
         try:
@@ -118,7 +122,8 @@ def run(main: Callable[[], Awaitable[None]], at_most_s: float = 30.0) -> None:
                     async with asyncio.timeout(3.0):
                         await CLOSINGS.pop()()
 
-    asyncio.run(bounded())
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(bounded())
 
 
 async def until(holds: Callable[[], bool], at_most_s: float = 10.0) -> None:

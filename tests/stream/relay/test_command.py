@@ -19,6 +19,7 @@ from stream.errors import OptionError, VretouchError, WeightsError
 from stream.relay.command import add_arguments, ice_of, make_filter_of, media_options_of, run, tokens_of
 from stream.relay.metrics import StageTimes, exposition
 from stream.relay.options import MediaOptions
+from stream.relay.ports import UdpPorts
 from stream.relay.serve import ServeError
 from stream.relay.snapshot import Snapshot
 from tests.conftest import REPOSITORY
@@ -83,6 +84,17 @@ def test_a_public_address_goes_with_listening_elsewhere():
     ):
         with pytest.raises(OptionError, match=complaint):
             media_options_of(options(line))
+
+
+def test_media_keeps_to_the_ports_of_a_range(capsys):
+    assert media_options_of(options("--udp-ports 50000-50200")).udp_ports == UdpPorts(50000, 50200)
+    assert media_options_of(options("--udp-ports 1024-1024")).udp_ports == UdpPorts(1024, 1024)
+    for text in ("50000", "50200-50000", "80-90", "50000-70000", "50000-", "a-b", "-5-7", "\u0665\u0660-60"):
+        with pytest.raises((argparse.ArgumentError, SystemExit)):
+            options(f"--udp-ports={text}")
+    with pytest.raises(SystemExit, match="2"):
+        main(["relay", "--udp-ports", "80-90"])
+    assert "write FIRST-LAST, from 1024 to 65535, as 50000-50200" in capsys.readouterr().err
 
 
 def test_media_goes_elsewhere_where_clients_are_elsewhere():
