@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -21,6 +21,8 @@ KEYFRAME_GAP_S = 0.5
 MOST_IN_FLIGHT = 2
 # Longer gaps are pauses, and say nothing of the rate.
 STILL_S = 1.0
+# How long whoever needs a key frame waits for the next picture; then the last one is shown once more.
+AGAIN_S = 0.5
 SMOOTHING = 0.1
 
 
@@ -51,8 +53,9 @@ class VideoEncoder:
 
     deliver: called in the encoder's thread with each packet; it must not wait, and whoever got the packet
     must call `fetched`. Key frames come when asked for, at most one in KEYFRAME_GAP_S, and where the size
-    changes. error: what ended the thread, if something did. encoded, keyframes: since it began. not_encoded:
-    pictures dropped. width, height: of the newest picture.
+    changes; of the last picture once more, its time moved on, where no other comes. error: what ended the
+    thread, if something did. encoded, keyframes: since it began. not_encoded: pictures dropped. width,
+    height: of the newest picture.
     """
 
     def __init__(
@@ -69,6 +72,8 @@ class VideoEncoder:
         self._wanted = True
         self._keyframe_s = -KEYFRAME_GAP_S
         self._last_pts = -1
+        self._last: Picture | None = None
+        self._shown_again = False
         self._interval_s = 1.0 / fps
         # Each of these is written by one thread only: the giver's, the encoder's, the fetcher's.
         self._submitted = self._taken = self._fetched = 0
@@ -127,21 +132,36 @@ class VideoEncoder:
 
     def _run(self) -> None:
         try:
-            while (picture := self._slot.take()) is not None:
-                self._taken += 1
-                self._encode(picture)
+            while not self._slot.closed:
+                if (picture := self._slot.take(AGAIN_S)) is not None:
+                    self._taken += 1
+                    self._encode(picture)
+                elif self._last is not None and self._key_frame_due() and not self._slot.closed:
+                    self._show_again(self._last)
         except BaseException as error:
             self.error = error
             self._slot.close()
 
+    def _show_again(self, last: Picture) -> None:
+        """The source pauses, and somebody has no picture yet."""
+        now_ns = time.monotonic_ns()
+        later = Fraction(max(0, now_ns - last.arrival_ns), 10**9) / last.time_base
+        self._encode(replace(last, pts=last.pts + max(1, int(later)), arrival_ns=now_ns))
+        self._shown_again = True
+
     def _encode(self, picture: Picture) -> None:
         began_ns = time.perf_counter_ns()
         pts = int(picture.pts * picture.time_base / CLOCK)
+        if self._shown_again:
+            # A source may count on from where it paused, behind the picture that was shown again.
+            self._shown_again = pts <= self._last_pts
+            pts = max(pts, self._last_pts + 1)
         # RTP time must not run backwards.
         if pts <= self._last_pts or self.full:
             self._refused += 1
             return
         self._note_interval(pts)
+        self._last = picture
         frame = self._to_yuv(picture.rgb_u8)
         frame.pts, frame.time_base = pts, CLOCK
         frame.duration = int(1 / (self._fps * CLOCK))
@@ -157,8 +177,7 @@ class VideoEncoder:
         self._last_pts = pts
 
     def _through_codec(self, frame: VideoFrame) -> list[Packet[Any]]:
-        now_s = time.monotonic()
-        due = self._wanted and now_s - self._keyframe_s >= KEYFRAME_GAP_S
+        due, now_s = self._key_frame_due(), time.monotonic()
         resized = (frame.width, frame.height) != (self.width, self.height)
         aim = Aim(self._kbps, self._interval_s, due, now_s)
         if self._codec is None or resized or not self._codec.aim(aim):
@@ -169,6 +188,9 @@ class VideoEncoder:
             self._wanted = False
         frame.pict_type = PictureType.I if due else PictureType.NONE
         return self._codec.encode(frame)
+
+    def _key_frame_due(self) -> bool:
+        return self._wanted and time.monotonic() - self._keyframe_s >= KEYFRAME_GAP_S
 
     def _opened(self) -> VideoCodec:
         size, rates = (self.width, self.height), (self._kbps, self._most_kbps)

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import pytest
+from av.codec import CodecContext
 
 from stream.relay import encoder as encoder_module
 from stream.relay.encoder import KEYFRAME_GAP_S, MOST_IN_FLIGHT, Encoded, Picture, VideoEncoder
-from tests.stream.relay.fakes import frame_rgb
+from tests.stream.relay.fakes import frame_rgb, number_of
 
 CLOCK = Fraction(1, 90_000)
 
@@ -21,6 +22,7 @@ class Sink:
 
     def __init__(self, codec: str = "vp8") -> None:
         self.got: list[Encoded] = []
+        self.codec = codec
         self.holds = False
         self._came = threading.Condition()
         self.encoder = VideoEncoder(codec, 30.0, 500, 1000, self._take)
@@ -85,6 +87,34 @@ def test_a_picture_from_the_past_is_not_sent(sink: Sink) -> None:
     wait_until(lambda: sink.encoder.not_encoded == 1)
     assert sink.encode(6).packet.pts == 18_000
     assert len(sink.got) == 2
+
+
+def test_while_no_pictures_come_the_last_one_is_shown_to_whoever_needs_a_key_frame(sink: Sink) -> None:
+    began_ns = time.monotonic_ns()
+    for number in (0, 1):
+        sink.encoder.submit(Picture(frame_rgb(number), number * 3000, CLOCK, began_ns))
+        sink.wait(lambda wanted=number + 1: len(sink.got) == wanted)
+    sink.encoder.request_keyframe()
+    sink.wait(lambda: len(sink.got) == 3)
+    again = sink.got[2]
+    later = (again.arrival_ns - began_ns) * 9 // 100_000
+    assert again.keyframe and again.packet.pts == pytest.approx(3000 + later, abs=1)
+    assert later >= 90_000 * encoder_module.AGAIN_S
+    decoder = CodecContext.create("libvpx" if sink.codec == "vp8" else "h264", "r")
+    (shown,) = [*decoder.decode(again.packet), *decoder.decode(None)]
+    assert number_of(shown.to_ndarray(format="rgb24")) == 1
+    # The source counts on from where it paused, behind what was shown meanwhile, and then catches up.
+    assert sink.encode(2).packet.pts == again.packet.pts + 1
+    assert sink.encode(3).packet.pts == again.packet.pts + 2
+    ahead = again.packet.pts // 3000 + 9
+    assert sink.encode(ahead).packet.pts == ahead * 3000
+    assert not any(one.keyframe for one in sink.got[3:])
+
+
+def test_nothing_is_shown_again_where_nobody_asks(sink: Sink) -> None:
+    sink.encode(0)
+    time.sleep(2.5 * encoder_module.AGAIN_S)
+    assert len(sink.got) == 1
 
 
 def test_another_size_begins_with_a_key_frame(sink: Sink) -> None:

@@ -21,7 +21,7 @@ from stream.relay.publication import Publication
 from stream.relay.rooms import Rooms
 from stream.relay.viewer import Viewer
 from tests.stream.relay.fakes import PATCH_RGB, FakeFilter, run, until
-from tests.stream.relay.peers import Publisher, Seen, Watcher
+from tests.stream.relay.peers import ClipTrack, Publisher, Seen, Watcher
 
 LOOPBACK = MediaOptions(loopback=True)
 
@@ -104,6 +104,24 @@ def test_a_viewer_who_joins_late_gets_a_key_frame_made_for_it_and_another_when_i
         # What aiortc estimates of its way (REMB) has come too.
         publication = rooms._publications["one"]
         await until(lambda: any(isinstance(way, Viewer) for way in publication.plain.rate._ways))
+        await rooms.close()
+        await publisher.close()
+        await watcher.close()
+
+    run(main)
+
+
+def test_a_viewer_who_joins_while_pictures_pause_is_sent_the_last_one() -> None:
+    async def main() -> None:
+        rooms = Rooms(LOOPBACK, FakeFilter)
+        publisher, watcher = Publisher(track=ClipTrack("vp8", frames=20)), Watcher()
+        await publisher.publish(rooms)
+        # aiortc shows a frame when the next one begins.
+        await until(lambda: any(seen.number == 18 for seen in publisher.receiver.seen))
+        answer = await watcher.watch(rooms)
+        track = rooms._sessions[answer.session].video
+        await until(lambda: track.first_packet_s > 0.0)
+        assert rooms.snapshot().streams[0].frames["decoded"] == 20
         await rooms.close()
         await publisher.close()
         await watcher.close()
