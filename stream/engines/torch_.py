@@ -222,7 +222,7 @@ class TorchEngine:
         if state.recording is not None:
             state.recording.replay()
         elif self.device.type == "cpu" or state.steps <= UNRECORDED_STEPS:
-            self._compute(state)
+            self.compute(state)
         else:
             state.recording = self._recorded(state)
             state.recording.replay()
@@ -233,10 +233,11 @@ class TorchEngine:
         graph = torch.cuda.CUDAGraph()
         # Another thread may allocate meanwhile: only this one's calls belong to the recording.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._compute(state)
+            self.compute(state)
         return graph
 
-    def _compute(self, state: TorchState) -> None:
+    def compute(self, state: TorchState) -> None:
+        """The step itself, operation by operation."""
         face = state.faces_u8.permute(0, 3, 1, 2).to(self.dtype) / LEVELS  # [B, 3, 512, 512]
         face = face.contiguous(memory_format=self._layout)
         result = self._network.step_(face, state.memory, state.slot)
