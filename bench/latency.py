@@ -314,7 +314,11 @@ def _add_device(group: argparse._ArgumentGroup) -> None:
     add("--faces", type=_listed(int), metavar="N,N", help="faces in a frame (1,2,4)")
     add("--delta", type=_listed(int), metavar="N,N", help="references of the step alone (1,6)")
     add("--threads", type=int, metavar="N", help="cores that a step uses (as vretouch would)")
-    add("--no-rivals", action="store_true", help="leave out plain torch and the matting network")
+    add(
+        "--no-rivals",
+        action="store_true",
+        help="leave out plain torch, torch.compile and the matting network",
+    )
     add("--project", choices=("rtx3090",), help="also what another GPU would make of it, by the roofline")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench import chart, cuda, precision, report
+from bench import chart, compiled, cuda, precision, report
 from bench.clock import median_ratio, now_ns, spread, take_turns
 from bench.demo_face import enlarged
 from bench.device import Device, device_of, own_mb
@@ -68,7 +68,8 @@ def measure(options: argparse.Namespace) -> Swept:
     engines = _engines(swept, network, options, threads)
     engine = engines[network.config.delta]
     picture = face_picture(options.input)
-    _measure_steps(swept, network, engines, options.steps)
+    rival = None if options.no_rivals else _compiled(swept, network, engine)
+    _measure_steps(swept, network, engines, options.steps, rival)
     _measure_work(swept, network, engine)
     _say("the engine's rounding")
     _measure_precision(swept, engine, network, threads)
@@ -173,15 +174,37 @@ def _waited(run: Callable[[], object], device: Device) -> Callable[[], None]:
     return whole
 
 
-def _measure_steps(swept: Swept, network: VRetouchEr, engines: dict[int, Engine], steps: int) -> None:
-    """The step alone with each delta, in turns."""
+def _compiled(swept: Swept, network: VRetouchEr, engine: Engine) -> Engine | None:
+    """The step of a torch engine on a GPU as torch.compile makes it; None with a note where that fails."""
+    if swept.device.kind != "cuda" or not isinstance(engine, TorchEngine):
+        return None
+    _say(f"{compiled.NAME}; compiling it takes minutes")
+    try:
+        return compiled.compiled_beside(engine, network)
+    except BenchError as error:
+        swept.notes.append(f"{compiled.NAME}: not measured ({error}).")
+        return None
+
+
+def _measure_steps(
+    swept: Swept, network: VRetouchEr, engines: dict[int, Engine], steps: int, rival: Engine | None = None
+) -> None:
+    """The step alone with each delta, and torch.compile's if there is one, in turns."""
     _say("the network's step")
-    runs = {f"delta {n}": _waited(steps_of(engine), swept.device) for n, engine in engines.items()}
+    named = {f"delta {n}": engine for n, engine in engines.items()}
+    if rival is not None:
+        named[compiled.NAME] = rival
+    runs = {name: _waited(steps_of(engine), swept.device) for name, engine in named.items()}
     rounds = max(1, steps // STEPS_PER_ROUND)
     taken = take_turns(runs, rounds, STEPS_PER_ROUND, warm_up=UNTIMED_STEPS)
     swept.steps = {name: spread(samples) for name, samples in taken.items()}
-    own = swept.steps[f"delta {network.config.delta}"]
-    swept.figures |= {f"step_{key}_ms": getattr(own, key) for key in ("p50", "p95", "p99", "max")}
+    own = f"delta {network.config.delta}"
+    swept.figures |= {
+        f"step_{key}_ms": getattr(swept.steps[own], key) for key in ("p50", "p95", "p99", "max")
+    }
+    if rival is not None:
+        swept.figures["compiled_step_p50_ms"] = swept.steps[compiled.NAME].p50
+        swept.figures["compiled_step_x"] = median_ratio(taken[compiled.NAME], taken[own], STEPS_PER_ROUND)
     if {"delta 1", "delta 6"} <= set(taken):
         swept.figures["delta_cost"] = median_ratio(taken["delta 6"], taken["delta 1"], STEPS_PER_ROUND)
 

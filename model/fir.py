@@ -4,7 +4,7 @@ map."""
 import torch
 from torch import Tensor, nn
 
-from model.warp import warp
+from model.warp import Warp, warp
 
 
 def shift_kernels() -> Tensor:
@@ -47,10 +47,14 @@ class PixelAdaptive(nn.Module):
 
 
 class FIR(nn.Module):
-    """Refined map as a logit; the sigmoid of Eq. 3 is the caller's."""
+    """Refined map as a logit; the sigmoid of Eq. 3 is the caller's.
+
+    warp: W of Eq. 2; see VRetouchEr.warp_by.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.warp: Warp = warp
         self.alpha = nn.Parameter(torch.tensor(2.0))
         self.beta = nn.Parameter(torch.tensor(-1.0))
         self.align = PixelAdaptive()
@@ -68,7 +72,7 @@ class FIR(nn.Module):
         Returns:
             Logit of the refined map [B, 1, h, w].
         """
-        aligned = self.align(self.alpha * warp(map_prev, flow) + self.beta, evidence)
+        aligned = self.align(self.alpha * self.warp(map_prev, flow) + self.beta, evidence)
         guide = seen * aligned + (1 - seen) * evidence
         refined: Tensor = self.fuse(evidence, guide)
         return refined

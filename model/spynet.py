@@ -7,14 +7,18 @@ from torch import Tensor, nn
 
 from model.config import PATCH_CHANNELS, Config
 from model.encoder import activate, conv
-from model.warp import warp
+from model.warp import Warp, warp
 
 
 class FlowLevel(nn.Module):
-    """One level: warps the earlier picture by the coarser flow and adds a correction."""
+    """One level: warps the earlier picture by the coarser flow and adds a correction.
+
+    warp: what warps; see VRetouchEr.warp_by.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.warp: Warp = warp
         self.first = conv(2 * PATCH_CHANNELS + 2, channels, size=5)
         self.second = conv(channels, channels)
         self.third = conv(channels, 2)
@@ -22,7 +26,7 @@ class FlowLevel(nn.Module):
 
     def forward(self, earlier: Tensor, now: Tensor, flow: Tensor) -> Tensor:
         """Patches [B, 4, h, w] and flow [B, 2, h, w] (pixels of this level) to the corrected flow."""
-        x = torch.cat([now, warp(earlier, flow), flow], dim=1)
+        x = torch.cat([now, self.warp(earlier, flow), flow], dim=1)
         x = activate(self.second(activate(self.first(x))))
         corrected: Tensor = flow + self.third(x)
         return corrected

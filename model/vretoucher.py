@@ -15,8 +15,9 @@ from model.encoder import Encoder
 from model.fir import FIR
 from model.localizer import Localizer, probability
 from model.mma import References, Transformer, reference_mean
-from model.spynet import SpyNet
+from model.spynet import FlowLevel, SpyNet
 from model.state import Pushed, State, fresh_state, push, push_
+from model.warp import Warp
 
 
 class Step(NamedTuple):
@@ -71,6 +72,13 @@ class VRetouchEr(nn.Module):
     def fresh_state(self, face: Tensor) -> State:
         """The state before the first frame, for faces shaped like `face` [B, 3, H, W]."""
         return fresh_state(self.config, face)
+
+    def warp_by(self, warp: Warp) -> None:
+        """Warp in every step by this instead of model.warp.warp, which it must equal; gradients it need not
+        have."""
+        for part in self.modules():
+            if isinstance(part, FIR | FlowLevel):
+                part.warp = warp
 
     def look(self, face: Tensor, state: State) -> tuple[Tensor, Tensor, Pushed, Trace]:
         """`step` without push and product: r and M_full by cells (see Decoder), what is to be pushed, and

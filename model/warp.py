@@ -1,8 +1,13 @@
 """Backward warp W of Eq. 2: fetch every pixel from where it was a frame ago."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+# What warps as `warp` does: image and flow to the warped image.
+Warp = Callable[[Tensor, Tensor], Tensor]
 
 
 def identity_grid(like: Tensor) -> Tensor:

@@ -132,23 +132,23 @@ def warp(
     flow_dtype: Dtype = np.float32,
     *,
     channels_last: bool = False,
+    flow_channels_last: bool = False,
 ) -> Launch:
     """Backward warp of image [N, C, H, W], the shape given, by flow [N, 2, H, W] in pixels (x, y), into out.
 
     Bilinear, borders repeated (Eq. 2). The addresses of image and out are those of [N, H, W, C] with
-    channels_last. float16 or float32 each.
+    channels_last, that of flow one of [N, H, W, 2] with flow_channels_last. float16 or float32 each.
     """
     count, channels, height, width = shape
     if min(shape) < 1:
         raise OptionError(f"a picture of shape {list(shape)} holds nothing to warp; give sizes of 1 or more")
     vector, groups = 0, math.ceil(channels / _CHANNELS_PER_THREAD)
     if channels_last:
-        whole = _VECTOR_BYTES // np.dtype(dtype).itemsize
-        vector = whole if channels % whole == 0 else 1
+        vector = math.gcd(channels, _VECTOR_BYTES // np.dtype(dtype).itemsize)
         groups = channels // vector
-    real, offset = _c_type(dtype, "uint8"), _c_type(flow_dtype, "uint8")
+    types = (f"REAL={_c_type(dtype, 'uint8')}", f"FLOW={_c_type(flow_dtype, 'uint8')}")
     return Launch(
-        Variant("warp", (f"REAL={real}", f"FLOW={offset}", f"VECTOR={vector}")),
+        Variant("warp", (*types, f"VECTOR={vector}", f"FLOW_PIXELS={int(flow_channels_last)}")),
         (math.ceil(height * width / _WARP_THREADS), min(groups, 65535), count),
         (_WARP_THREADS, 1, 1),
         0,

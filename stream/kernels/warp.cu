@@ -1,8 +1,8 @@
 // Backward warp W of Eq. 2: every pixel from where it was a frame ago, bilinear, borders repeated, as torch's
 // grid_sample with padding_mode "border" and align_corners False.
 //
-// Compiled for REAL and FLOW (half_t or float), and VECTOR: 0 for planes [C, H, W]; else pixels [H, W, C], read
-// and written so many channels at once (16 bytes where C allows it).
+// Compiled for REAL and FLOW (half_t or float); VECTOR: 0 for planes [C, H, W]; else pixels [H, W, C], read and
+// written so many channels at once (16 bytes where C allows it); and FLOW_PIXELS: whether the flow is pixels too.
 
 struct Taps {
     int at[4];  // pixel numbers
@@ -10,10 +10,10 @@ struct Taps {
 };
 
 __device__ inline Taps taps_of(const FLOW* flow, int x, int y, int width, int height) {
-    const int pixel = y * width + x;
+    const FLOW* there = flow + (y * width + x) * (FLOW_PIXELS ? 2 : 1);
     // What is not a number reads the first pixel, so that no bad flow can reach outside the picture.
-    const float u = clamped(x + load(flow + pixel), 0.0f, width - 1.0f);
-    const float v = clamped(y + load(flow + width * height + pixel), 0.0f, height - 1.0f);
+    const float u = clamped(x + load(there), 0.0f, width - 1.0f);
+    const float v = clamped(y + load(there + (FLOW_PIXELS ? 1 : width * height)), 0.0f, height - 1.0f);
     const int left = (int)floorf(u), top = (int)floorf(v);
     const int right = min(left + 1, width - 1), bottom = min(top + 1, height - 1);
     const float fx = u - left, fy = v - top;
@@ -52,8 +52,8 @@ __device__ inline void carry(const REAL* image, REAL* out, const Taps& taps, int
 }
 #endif
 
-// image: [N, C, H, W] or [N, H, W, C]; flow: [N, 2, H, W] pixels (x, y). One thread a pixel, the channels spread over
-// blockIdx.y, the pictures over blockIdx.z.
+// image: [N, C, H, W] or [N, H, W, C]; flow: [N, 2, H, W] or [N, H, W, 2] pixels (x, y). One thread a pixel, the
+// channels spread over blockIdx.y, the pictures over blockIdx.z.
 extern "C" __global__ void warp(const REAL* image, const FLOW* flow, REAL* out, int channels, int height, int width) {
     const int pixels = width * height;
     const int pixel = blockIdx.x * blockDim.x + threadIdx.x;

@@ -97,7 +97,13 @@ def test_a_kernel_is_compiled_once_for_each_variant_and_device(fake: FakeCupy) -
         run(one, 0)
     compiled = [entry[1] for entry in fake.log if entry[0] == "compile"]
     assert len(compiled) == 2
-    assert compiled[0] == ("-std=c++17", "-DREAL=half_t", "-DFLOW=half_t", "-DVECTOR=0")
+    assert compiled[0] == (
+        "-std=c++17",
+        "-DREAL=half_t",
+        "-DFLOW=half_t",
+        "-DVECTOR=0",
+        "-DFLOW_PIXELS=0",
+    )
     fake.device = 1
     run(WARP, 0)
     assert sum(entry[0] == "compile" for entry in fake.log) == 3

@@ -13,7 +13,7 @@ from tests.stream.kernels.machines import Machine
 
 torch = require("torch")
 model_warp = require("model.warp").warp
-SHAPES = [(1, 3, 5, 7), (2, 8, 33, 17), (1, 1, 1, 1), (1, 12, 64, 64), (1, 9, 3, 200)]
+SHAPES = [(1, 3, 5, 7), (2, 8, 33, 17), (1, 1, 1, 1), (1, 12, 64, 64), (1, 9, 3, 200), (2, 6, 8, 9)]
 
 
 def pictures(shape: tuple[int, ...], dtype: str, reach: float) -> tuple[np.ndarray, np.ndarray]:
@@ -23,19 +23,26 @@ def pictures(shape: tuple[int, ...], dtype: str, reach: float) -> tuple[np.ndarr
     return image, random.normal(0, reach, (count, 2, height, width)).astype(dtype)
 
 
-def warped(machine: Machine, image: np.ndarray, flow: np.ndarray, channels_last: bool) -> np.ndarray:
-    laid = np.ascontiguousarray(image.transpose(0, 2, 3, 1)) if channels_last else image
+def warped(
+    machine: Machine, image: np.ndarray, flow: np.ndarray, channels_last: bool, flow_last: bool = False
+) -> np.ndarray:
+    laid, field = laid_out(image, channels_last), laid_out(flow, flow_last)
     out = np.full_like(laid, 9)
     machine.run(
         launch.warp(
-            *(machine.address(array) for array in (laid, flow, out)),
+            *(machine.address(array) for array in (laid, field, out)),
             image.shape,
             image.dtype,
             flow.dtype,
             channels_last=channels_last,
+            flow_channels_last=flow_last,
         )
     )
     return out.transpose(0, 3, 1, 2) if channels_last else out
+
+
+def laid_out(array: np.ndarray, channels_last: bool) -> np.ndarray:
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1)) if channels_last else array
 
 
 def by_torch(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
@@ -52,12 +59,20 @@ def test_the_twin_is_grid_sample(shape: tuple[int, ...], reach: float) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("reach", [0.4, 3.0, 500.0])
 @pytest.mark.parametrize("channels_last", [False, True], ids=["planes", "channels last"])
+@pytest.mark.parametrize("flow_last", [False, True], ids=["flow planes", "flow pixels"])
 @pytest.mark.parametrize(("dtype", "bound"), [("float16", 1e-3), ("float32", 1e-5)])
 def test_the_kernel_is_its_twin(
-    machine: Machine, shape: tuple[int, ...], reach: float, channels_last: bool, dtype: str, bound: float
+    machine: Machine,
+    shape: tuple[int, ...],
+    reach: float,
+    channels_last: bool,
+    flow_last: bool,
+    dtype: str,
+    bound: float,
 ) -> None:
     image, flow = pictures(shape, dtype, reach)
-    assert machine.apart(warped(machine, image, flow, channels_last), twins.warp(image, flow)) <= bound
+    got = warped(machine, image, flow, channels_last, flow_last)
+    assert machine.apart(got, twins.warp(image, flow)) <= bound
 
 
 def test_no_flow_keeps_every_bit(machine: Machine) -> None:
