@@ -24,7 +24,7 @@ from bench.paths import ClipPath, FramePath, NetworkPath, Retouched, engine_for
 from bench.report import BenchError
 from bench.second.clips import SecondClips
 from stream.arguments import traits
-from stream.engine import Engine
+from stream.engine import EARLIER_SYSTEMS, Engine, load_earlier
 from stream.face import FaceFinder, FaceModels
 from stream.keep import DEFAULT
 from stream.retoucher import Retoucher
@@ -281,6 +281,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", type=Path, metavar="ONNX", help="judge this file instead of the shipped weights"
     )
     parser.add_argument(
+        "--system",
+        choices=EARLIER_SYSTEMS,
+        help="judge an earlier system in our place, with --weights",
+    )
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="of --system, made by `python -m model.train --system`"
+    )
+    parser.add_argument(
         "--keep", type=traits, default=DEFAULT, metavar="TRAITS", help="as of `vretouch file` (moles)"
     )
     parser.add_argument("--network-only", action="store_true", help="aligned faces straight into the network")
@@ -296,7 +304,7 @@ def main(options: argparse.Namespace) -> int:
             f"{options.clips} clips of {options.frames} frames; give at least 1 clip and 2 frames"
         )
     _needs_torch()
-    engine = engine_for(options.engine, options.preset, options.model)
+    engine = _engine(options)
     folder = faces_folder(options.faces, options.portraits)
     generator = GENERATORS[options.generator]
     clips = generator.clips(folder, options.frames, options.seed, options.network_only)
@@ -320,6 +328,16 @@ def main(options: argparse.Namespace) -> int:
     if options.json:
         report.write_json(result(outcome, settings, generator.budgets), options.json)
     return 0
+
+
+def _engine(options: argparse.Namespace) -> Engine:
+    if (options.system is None) != (options.weights is None):
+        raise BenchError("--system and --weights go together; give both, or leave both out")
+    if options.system is None:
+        return engine_for(options.engine, options.preset, options.model)
+    if options.model is not None or options.preset != "live":
+        raise BenchError("--model and --preset are not for --system, whose file has its size; leave them out")
+    return load_earlier(options.system, options.weights, options.engine)
 
 
 def _run(footages: Iterable[Footage], engine: Engine, plan: Plan, options: argparse.Namespace) -> Outcome:

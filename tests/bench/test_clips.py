@@ -17,8 +17,11 @@ from bench.metrics import warp_error
 from tests.conftest import require
 from tests.stream.fakes import FakeEngine
 
-require("torch")
+torch = require("torch")
 require("skimage")
+
+from model.earlier.systems import config_of, network_of  # noqa: E402
+from model.earlier.weights import save_earlier  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +110,28 @@ def test_the_whole_bench_on_the_network_alone(
     assert figures["drift"] > 0.005
     assert "bytes changed at strength 0" in capsys.readouterr().out
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
+
+
+def test_an_earlier_system_is_judged_in_our_place(
+    faces_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    network = network_of(config_of("autoretouch", "tiny"))
+    with torch.no_grad():
+        network.tail.bias.fill_(0.1)
+    save_earlier("autoretouch", network, tmp_path / "weights.pt", perceptual=False)
+    asked = ["--faces", str(faces_dir), "--clips", "1", "--frames", "2", "--network-only"]
+    given = ["--system", "autoretouch", "--weights", str(tmp_path / "weights.pt")]
+    assert main(["quality", *asked, *given, "--json", str(tmp_path / "out.json")]) == 0
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert result["settings"]["engine"] == "autoretouch torch-cpu"
+    # 25 levels on everything.
+    assert result["figures"]["drift"] > 20.0
+    for wrong, said in (
+        (["--system", "bpfre"], "--system and --weights go together"),
+        (["--weights", "w.pt"], "--system and --weights go together"),
+        ([*given, "--preset", "tiny"], "--model and --preset are not for --system"),
+        (["--system", "bpfre", "--weights", given[-1]], "autoretouch"),
+    ):
+        assert main(["quality", *asked, *wrong]) == 2
+        assert said in capsys.readouterr().err
