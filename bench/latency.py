@@ -23,6 +23,7 @@ from bench.metrics import Pixels
 from bench.paths import engine_for
 from bench.process import Run, watch
 from bench.report import BenchError
+from model.arguments import above_zero
 from stream.crop import crop_face
 from stream.engine import Engine, find_weights
 from stream.results import STAGES
@@ -294,7 +295,7 @@ def _add_whole(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--seconds", type=float, metavar="S", help="length of the file's clip (20)")
     add("--repeats", type=int, metavar="N", help="runs of vretouch file (3)")
-    add("--minutes", type=float, metavar="M", help="also one long file, for memory")
+    add("--minutes", type=above_zero, metavar="M", help="also one long file, for memory")
     add(
         "--model", type=Path, action="append", metavar="ONNX", help="time this file; twice, for delta 6 and 1"
     )

@@ -3,6 +3,7 @@ stopped goes on where it was."""
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -88,13 +89,14 @@ class Work:
     say: Callable[[str], None]
 
     def begin(self) -> None:
-        """Make the folder, or check that its networks were trained with this budget.
+        """Make the folder, or check that its networks were trained with this budget on these faces.
 
         Raises:
             BenchError: they were not, or it cannot be known.
         """
         path = self.kept / "settings.json"
-        now = asdict(self.budget)
+        faces = hashlib.sha256((self.faces / "index.json").read_bytes()).hexdigest()
+        now = {**asdict(self.budget), "SHA-256 of the faces' index": faces[:16]}
         if path.is_file():
             then = read_kept(path)
             if then is None:
@@ -105,8 +107,8 @@ class Work:
             changed = [f"{k} was {then.get(k)}, not {v}" for k, v in now.items() if then.get(k) != v]
             if changed:
                 raise BenchError(
-                    f"{self.kept} holds networks of another budget ({'; '.join(changed)}); give that one, or "
-                    "another folder with --networks"
+                    f"{self.kept} holds networks of another budget or faces ({'; '.join(changed)}); give "
+                    "those, or another folder with --networks"
                 )
             return
         self.kept.mkdir(parents=True, exist_ok=True)

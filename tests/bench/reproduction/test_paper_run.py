@@ -280,12 +280,21 @@ def test_a_kept_judgement_is_used_for_what_it_was_made_of_alone(faces_dir: Path,
     assert judged_again() and not judged_again()
 
 
+def test_networks_of_other_faces_are_not_gone_on_with(faces_dir: Path, tmp_path: Path) -> None:
+    work(faces_dir, tmp_path / "kept")
+    others = tmp_path / "faces"
+    others.mkdir()
+    (others / "index.json").write_text((faces_dir / "index.json").read_text() + "\n")
+    with pytest.raises(BenchError, match="faces' index was"):
+        work(others, tmp_path / "kept")
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
         (["--judged-frames", "1"], "--judged-frames 2"),
         (["--vgg", "none.pth"], "no file none.pth"),
-        (["--steps", "3"], "networks of another budget"),
+        (["--steps", "3"], "networks of another budget or faces (steps was 2, not 3)"),
     ],
 )
 def test_what_cannot_be_run_is_a_sentence(
