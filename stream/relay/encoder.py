@@ -21,7 +21,7 @@ KEYFRAME_GAP_S = 0.5
 MOST_IN_FLIGHT = 2
 # Longer gaps are pauses, and say nothing of the rate.
 STILL_S = 1.0
-# How long whoever needs a key frame waits for the next picture; then the last one is shown once more.
+# How long whoever has no picture yet waits for the next one; then the last one is shown once more.
 AGAIN_S = 0.5
 SMOOTHING = 0.1
 
@@ -40,12 +40,14 @@ class Picture:
 @dataclass(frozen=True)
 class Encoded:
     """One encoded picture. packet: its pts is the picture's own time in 1/90000 s. keyframe: decoding can
-    begin here. arrival_ns: of the picture. encode_ms: time of conversion and encoding."""
+    begin here. arrival_ns: of the picture. encode_ms: time of conversion and encoding. again: nothing new, a
+    key frame for those who have no picture yet and no part of what the others get."""
 
     packet: Packet[Any]
     keyframe: bool
     arrival_ns: int
     encode_ms: float
+    again: bool = False
 
 
 class VideoEncoder:
@@ -53,9 +55,9 @@ class VideoEncoder:
 
     deliver: called in the encoder's thread with each packet; it must not wait, and whoever got the packet
     must call `fetched`. Key frames come when asked for, at most one in KEYFRAME_GAP_S, and where the size
-    changes; of the last picture once more, its time moved on, where no other comes. error: what ended the
-    thread, if something did. encoded, keyframes: since it began. not_encoded: pictures dropped. width,
-    height: of the newest picture.
+    changes. Where a picture is asked for and none comes, it is the last one once more, its time moved on.
+    error: what ended the thread, if something did. encoded, keyframes: since it began. not_encoded: pictures
+    dropped. width, height: of the newest picture.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class VideoEncoder:
         self._keyframe_s = -KEYFRAME_GAP_S
         self._last_pts = -1
         self._last: Picture | None = None
-        self._shown_again = False
+        self._lacking = self._shown_again = self._renew = False
         self._interval_s = 1.0 / fps
         # Each of these is written by one thread only: the giver's, the encoder's, the fetcher's.
         self._submitted = self._taken = self._fetched = 0
@@ -120,6 +122,10 @@ class VideoEncoder:
         """Have one of the next pictures encoded as a key frame."""
         self._wanted = True
 
+    def request_picture(self) -> None:
+        """Somebody has no picture yet: a key frame, and soon, of the last picture if need be."""
+        self._wanted = self._lacking = True
+
     def fetched(self) -> None:
         """One delivered packet was taken over."""
         self._fetched += 1
@@ -136,20 +142,21 @@ class VideoEncoder:
                 if (picture := self._slot.take(AGAIN_S)) is not None:
                     self._taken += 1
                     self._encode(picture)
-                elif self._last is not None and self._key_frame_due() and not self._slot.closed:
+                elif self._lacking and self._last is not None and not self._slot.closed:
                     self._show_again(self._last)
         except BaseException as error:
             self.error = error
             self._slot.close()
 
     def _show_again(self, last: Picture) -> None:
-        """The source pauses, and somebody has no picture yet."""
+        """The source pauses. The next picture begins anew, as most of those who get it have not got this."""
         now_ns = time.monotonic_ns()
         later = Fraction(max(0, now_ns - last.arrival_ns), 10**9) / last.time_base
-        self._encode(replace(last, pts=last.pts + max(1, int(later)), arrival_ns=now_ns))
-        self._shown_again = True
+        self._renew = True
+        self._encode(replace(last, pts=last.pts + max(1, int(later)), arrival_ns=now_ns), again=True)
+        self._renew = self._shown_again = True
 
-    def _encode(self, picture: Picture) -> None:
+    def _encode(self, picture: Picture, again: bool = False) -> None:
         began_ns = time.perf_counter_ns()
         pts = int(picture.pts * picture.time_base / CLOCK)
         if self._shown_again:
@@ -168,7 +175,7 @@ class VideoEncoder:
         for packet in self._through_codec(frame):
             encode_ms = (time.perf_counter_ns() - began_ns) / 1e6
             self._count(packet)
-            self._deliver(Encoded(packet, packet.is_keyframe, picture.arrival_ns, encode_ms))
+            self._deliver(Encoded(packet, packet.is_keyframe, picture.arrival_ns, encode_ms, again))
 
     def _note_interval(self, pts: int) -> None:
         apart_s = float((pts - self._last_pts) * CLOCK)
@@ -185,12 +192,12 @@ class VideoEncoder:
             self._codec = self._opened()
             due = True
         if due:
-            self._wanted = False
+            self._wanted = self._lacking = self._renew = False
         frame.pict_type = PictureType.I if due else PictureType.NONE
         return self._codec.encode(frame)
 
     def _key_frame_due(self) -> bool:
-        return self._wanted and time.monotonic() - self._keyframe_s >= KEYFRAME_GAP_S
+        return self._renew or (self._wanted and time.monotonic() - self._keyframe_s >= KEYFRAME_GAP_S)
 
     def _opened(self) -> VideoCodec:
         size, rates = (self.width, self.height), (self._kbps, self._most_kbps)

@@ -23,20 +23,20 @@ RATE_WINDOW_S = 2.0
 class PacketTrack(MediaStreamTrack):
     """A track whose recv() gives encoded packets, which aiortc only packetises.
 
-    kind: `video` or `audio`. wants_keyframe: called when this track needs one to go on. started: somebody
-    reads. flushed: how often the queue was full and emptied.
+    kind: `video` or `audio`. wants_picture: called when this track needs a key frame to go on. started:
+    somebody reads. needs_keyframe: nothing else is of use. flushed: how often the queue was full and emptied.
     """
 
-    def __init__(self, kind: str, wants_keyframe: Callable[[], None] | None = None) -> None:
+    def __init__(self, kind: str, wants_picture: Callable[[], None] | None = None) -> None:
         super().__init__()
         self.kind = kind
         self.started = False
         self.flushed = 0
         self.started_s = self.first_packet_s = 0.0
-        self._wants_keyframe = wants_keyframe
+        self._wants_picture = wants_picture
         self._packets: deque[tuple[Packet[Any], int]] = deque()
         self._most = VIDEO_PACKETS if kind == "video" else AUDIO_PACKETS
-        self._needs_keyframe = kind == "video"
+        self.needs_keyframe = kind == "video"
         self._asks = False
         self._changed = asyncio.Event()
 
@@ -44,12 +44,12 @@ class PacketTrack(MediaStreamTrack):
         """A packet for this viewer. One that does not read gets the next key frame when it reads again."""
         if not self.started or self.readyState != "live":
             return
-        if self._needs_keyframe and not keyframe:
+        if self.needs_keyframe and not keyframe:
             return
-        self._needs_keyframe = False
+        self.needs_keyframe = False
         if len(self._packets) >= self._most:
             self._flush(keyframe)
-            if self._needs_keyframe:
+            if self.needs_keyframe:
                 return
         self._packets.append((packet, time.monotonic_ns()))
         self._changed.set()
@@ -57,9 +57,9 @@ class PacketTrack(MediaStreamTrack):
     def restart(self) -> None:
         """The packets to come are another encoder's."""
         self._packets.clear()
-        self._needs_keyframe = True
-        if self.started and self._wants_keyframe is not None:
-            self._wants_keyframe()
+        self.needs_keyframe = True
+        if self.started and self._wants_picture is not None:
+            self._wants_picture()
 
     def age_ms(self) -> float:
         """How long the oldest packet has waited."""
@@ -70,8 +70,8 @@ class PacketTrack(MediaStreamTrack):
         if not self.started:
             self.started, self._asks = True, True
             self.started_s = time.monotonic()
-        if self._asks and self._wants_keyframe is not None:
-            self._wants_keyframe()
+        if self._asks and self._wants_picture is not None:
+            self._wants_picture()
         self._asks = False
         while not self._packets and self.readyState == "live":
             self._changed.clear()
@@ -95,14 +95,14 @@ class PacketTrack(MediaStreamTrack):
             return
         self._packets.clear()
         # Asked for only when it reads again: one that never does shall not cost the others a thing.
-        self._needs_keyframe, self._asks = not keyframe, not keyframe
+        self.needs_keyframe, self._asks = not keyframe, not keyframe
 
 
 class Fanout:
     """An encoder and the tracks that its packets go to; lives in the event loop but for `submit`.
 
     sent: delays from a picture's arrival to its packet's leaving, with encoding times, of the last seconds.
-    pushed_s: monotonic time of the newest packet, 0 before there is one.
+    pushed_s: monotonic time of the newest packet for all, 0 before there is one.
     """
 
     def __init__(self, codec: str, fps: float, rate: RateControl) -> None:
@@ -155,12 +155,15 @@ class Fanout:
 
     def _push(self, encoded: Encoded) -> None:
         self.encoder.fetched()
-        now_s = self.pushed_s = time.monotonic()
+        now_s = time.monotonic()
+        if not encoded.again:
+            self.pushed_s = now_s
         self._bytes.append((now_s, encoded.packet.size))
         self._forget(now_s)
         self.sent.add(encoded.encode_ms, now_s * 1e3 - encoded.arrival_ns / 1e6, now_s)
         for track in list(self._tracks):
-            track.offer(encoded.packet, encoded.keyframe)
+            if track.needs_keyframe or not encoded.again:
+                track.offer(encoded.packet, encoded.keyframe)
 
     def _forget(self, now_s: float) -> None:
         while self._bytes and self._bytes[0][0] < now_s - RATE_WINDOW_S:

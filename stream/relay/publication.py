@@ -52,7 +52,7 @@ class Publication(Session):
         self.audio = AudioLine()
         self._offer = offer
         self._return_path = _ReturnPath(self)
-        self._returns = PacketTrack("video", self._return_path.wants_keyframe) if offer.receives else None
+        self._returns = PacketTrack("video", self._return_path.wants_picture) if offer.receives else None
         self.pipeline = Pipeline(codec, options, make_filter, self._returns)
         self._intake: VideoIntake | None = None
         self._control: Control | None = None
@@ -226,6 +226,10 @@ class _ReturnPath:
     def wants_keyframe(self) -> None:
         """See stream.relay.hooks.Feedback."""
         self._publication.pipeline.returning.encoder.request_keyframe()
+
+    def wants_picture(self) -> None:
+        """It has none yet."""
+        self._publication.pipeline.returning.encoder.request_picture()
 
     def estimates(self, bits_per_s: int) -> None:
         """See stream.relay.hooks.Feedback."""

@@ -24,7 +24,7 @@ class Viewer(Session):
     def __init__(self, options: MediaOptions, wake: Callable[[], None], publication: Publication) -> None:
         super().__init__(options, wake)
         self.publication = publication
-        self.video = PacketTrack("video", self.wants_keyframe)
+        self.video = PacketTrack("video", publication.plain.encoder.request_picture)
         self.audio = PacketTrack("audio")
         self._heard_s = self.created_s
 

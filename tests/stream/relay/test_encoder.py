@@ -89,14 +89,15 @@ def test_a_picture_from_the_past_is_not_sent(sink: Sink) -> None:
     assert len(sink.got) == 2
 
 
-def test_while_no_pictures_come_the_last_one_is_shown_to_whoever_needs_a_key_frame(sink: Sink) -> None:
+def test_while_no_pictures_come_the_last_one_is_shown_to_whoever_has_none(sink: Sink) -> None:
     began_ns = time.monotonic_ns()
     for number in (0, 1):
         sink.encoder.submit(Picture(frame_rgb(number), number * 3000, CLOCK, began_ns))
         sink.wait(lambda wanted=number + 1: len(sink.got) == wanted)
-    sink.encoder.request_keyframe()
+    sink.encoder.request_picture()
     sink.wait(lambda: len(sink.got) == 3)
     again = sink.got[2]
+    assert [one.again for one in sink.got] == [False, False, True]
     later = (again.arrival_ns - began_ns) * 9 // 100_000
     assert again.keyframe and again.packet.pts == pytest.approx(3000 + later, abs=1)
     assert later >= 90_000 * encoder_module.AGAIN_S
@@ -108,11 +109,14 @@ def test_while_no_pictures_come_the_last_one_is_shown_to_whoever_needs_a_key_fra
     assert sink.encode(3).packet.pts == again.packet.pts + 2
     ahead = again.packet.pts // 3000 + 9
     assert sink.encode(ahead).packet.pts == ahead * 3000
-    assert not any(one.keyframe for one in sink.got[3:])
+    # Those who have pictures have not got the one shown again, so that what follows must not build on it.
+    assert [one.keyframe for one in sink.got[3:]] == [True, False, False]
+    assert not any(one.again for one in sink.got[3:])
 
 
-def test_nothing_is_shown_again_where_nobody_asks(sink: Sink) -> None:
+def test_nothing_is_shown_again_to_whoever_has_a_picture(sink: Sink) -> None:
     sink.encode(0)
+    sink.encoder.request_keyframe()
     time.sleep(2.5 * encoder_module.AGAIN_S)
     assert len(sink.got) == 1
 

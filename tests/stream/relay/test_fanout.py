@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from fractions import Fraction
 
 import pytest
@@ -165,5 +166,31 @@ def test_packets_wait_for_nobody_but_a_busy_loop_stops_the_encoder() -> None:
         await until(lambda: not fanout.encoder.full)
         assert fanout.encoder.not_encoded >= 20 - made - 1
         fanout.encoder.close()
+
+    run(main)
+
+
+def test_the_picture_shown_again_goes_to_those_alone_who_have_none() -> None:
+    async def main() -> None:
+        fanout = Fanout("vp8", 30.0, RateControl(500, 1000))
+        first, late = (PacketTrack("video", fanout.encoder.request_picture) for _ in range(2))
+        fanout.add(first)
+        reading = await started(first)
+        fanout.submit(Picture(frame_rgb(0), 0, Fraction(1, 90_000), time.monotonic_ns()))
+        await reading
+        pushed_s = fanout.pushed_s
+        fanout.add(late)
+        again = await (await started(late))
+        assert again.is_keyframe and (again.pts or 0) > 0
+        assert not first._packets
+        # Whoever was sent nothing new is not asked for a sign of life.
+        assert fanout.pushed_s == pushed_s
+        fanout.submit(Picture(frame_rgb(1), 900_000, Fraction(1, 90_000), time.monotonic_ns()))
+        for track in (first, late):
+            packet = await track.recv()
+            assert packet.is_keyframe and packet.pts == 900_000
+        for track in (first, late):
+            track.stop()
+        await asyncio.to_thread(fanout.encoder.close)
 
     run(main)

@@ -280,12 +280,12 @@ def test_a_viewer_who_stops_reading_costs_the_others_nothing() -> None:
         keyframes = rooms.snapshot().streams[0].keyframes
         seen = len(watchers[1].seen)
         asked: list[int] = []
-        asks, stuck.video._wants_keyframe = stuck.video._wants_keyframe, lambda: asked.append(1)
+        asks, stuck.video._wants_picture = stuck.video._wants_picture, lambda: asked.append(1)
         await until(lambda: len(watchers[1].seen) > seen + 15)
         # It is not read, so that it asks for no key frame, and fills again only where somebody else did.
         assert not asked
         assert stuck.video.flushed <= 1 + rooms.snapshot().streams[0].keyframes - keyframes
-        stuck.video._wants_keyframe = asks
+        stuck.video._wants_picture = asks
         transport._send_rtp = send
         gate.set()
         seen = len(watchers[0].seen)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.stream.web.conftest import Relay, Visit, end_camera, state, until
-from tests.stream.web.seen import RESULT, record, steps
+from tests.stream.web.seen import RESULT, patch_colours, record, steps
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -62,6 +64,12 @@ def test_a_viewer_keeps_sound_and_last_picture_while_the_camera_is_gone(visit: V
     assert viewer.is_hidden("#notice")
     assert viewer.evaluate("document.querySelector('#result').readyState") >= 2
     assert viewer.is_visible("text=The picture is paused.")
+    late = visit.open(page.input_value("#link"))
+    until(late, lambda: late.evaluate("document.querySelector('#result').readyState") >= 2)
+    late.wait_for_selector("text=The picture is paused.")
+    for shown, before in zip(patch_colours(late), patch_colours(viewer), strict=True):
+        assert shown == pytest.approx(before, abs=3)
+    late.close()
     page.evaluate("navigator.mediaDevices.dispatchEvent(new Event('devicechange'))")
     until(viewer, lambda: viewer.inner_text("#paused") == "")
     assert record(viewer, [RESULT], 300)[0]
