@@ -115,16 +115,25 @@ def paste_yuv(
     tags: ColourTags = UNTAGGED,
 ) -> None:
     """The same in an NV12 or I420 frame: what RGB gains, in whole levels, carried to its planes."""
-    lines = planes[0].shape[0]
-    before = _rgb_of(_yuv_of(planes), tags, lines)
+    before = rgb_of(planes, tags)
     after = before.copy()
     paste(after, residual, guard, to_face, amount)
-    change = cv2.subtract(after, before, dtype=cv2.CV_32F)
-    apart = [
-        planes[0].copy(),
-        *(p.copy() for p in (cv2.split(planes[1]) if len(planes) == 2 else planes[1:])),
-    ]
-    add_residual_to_planes(apart, np.asarray(change), (0, 0), LAYOUTS["yuv420p"], rgb_to_yuv(tags, lines))
+    carry(planes, before, after, tags)
+
+
+def rgb_of(planes: Sequence[Bytes], tags: ColourTags) -> Bytes:
+    """uint8 [H, W, 3] RGB of an NV12 or I420 frame."""
+    yuv = _yuv_of(planes)
+    return _rgb_of(yuv, tags, yuv.shape[0])
+
+
+def carry(planes: Sequence[Bytes], before: Bytes, after: Bytes, tags: ColourTags) -> None:
+    """Add to an NV12 or I420 frame what its RGB gained, as stream.planes.add_residual_to_planes does."""
+    change = np.asarray(cv2.subtract(after, before, dtype=cv2.CV_32F))
+    chroma = cv2.split(planes[1]) if len(planes) == 2 else planes[1:]
+    apart = [planes[0].copy(), *(plane.copy() for plane in chroma)]
+    to_yuv = rgb_to_yuv(tags, planes[0].shape[0])
+    add_residual_to_planes(apart, change, (0, 0), LAYOUTS["yuv420p"], to_yuv)
     together = [apart[0], np.dstack(apart[1:])] if len(planes) == 2 else apart
     for plane, retouched in zip(planes, together, strict=True):
         plane[...] = retouched
