@@ -53,6 +53,10 @@ class WatchedBoard:
         self.mark("download")
         return finish
 
+    def reached(self) -> Callable[[], None]:
+        """As the board's."""
+        return self._board.reached()
+
     def copy(self, to: int, to_pitch: int, source: int, width: int, rows: int) -> None:
         """As the board's."""
         self._board.copy(to, to_pitch, source, width, rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,8 @@ from model.warp import warp as warp_by_torch
 from stream.composite import Placed, placed
 from stream.crop import FACE_PX, invert, part_read, scale_of
 from stream.kernels import launch
-from stream.kernels.launch import Launch, Residual, Surface
+from stream.kernels.launch import UNTAGGED, Launch, Residual, Surface
+from stream.planes import rgb_to_yuv
 
 SIZE = (3840, 2160)
 # So many pictures that none of them is still in a cache when its turn comes again.
@@ -51,6 +53,7 @@ def cases_of(size: tuple[int, int], device: str, dtype: torch.dtype, run: Run) -
         _crop(frames, to_face, dtype, run),
         _warp(size, device, dtype, run),
         _paste(frames, to_face, dtype, run),
+        _paste_nv12(size, to_face, device, dtype, run),
     ]
 
 
@@ -102,36 +105,85 @@ def _warp(size: tuple[int, int], device: str, dtype: torch.dtype, run: Run) -> C
 
 
 def _paste(frames: Tensor, to_face: Matrix, dtype: torch.dtype, run: Run) -> Case:
+    pasted = _pasted(to_face, frames.shape[1:], frames.device, dtype)
+    to_paste = [pasted.launch(surface_of(f)) for f in frames]
+    x0, y0, x1, y1 = pasted.place.box
+
+    def plain() -> None:
+        for frame in frames:
+            region = frame[y0:y1, x0:x1]
+            region.copy_((region + pasted.by_torch().permute(1, 2, 0)).clamp(0.0, 255.0))
+
+    return Case("paste", pasted.bytes(6), len(frames), lambda: _all(run, to_paste), plain)
+
+
+def _paste_nv12(size: tuple[int, int], to_face: Matrix, device: str, dtype: torch.dtype, run: Run) -> Case:
+    """Codes so near to grey that no change goes beyond black or white, of which plain torch takes no heed."""
+    (width, height), random = size, torch.Generator().manual_seed(3)
+    shape = (FRAMES, height * 3 // 2, width)
+    frames = torch.randint(112, 144, shape, dtype=torch.uint8, generator=random).to(device)
+    pasted = _pasted(to_face, (height, width), frames.device, dtype)
+    to_paste = [pasted.launch(_nv12_of(f)) for f in frames]
+    x0, y0, x1, y1 = pasted.place.box
+    to_yuv = torch.from_numpy(rgb_to_yuv(UNTAGGED, height)).to(frames.device, dtype)
+
+    def plain() -> None:
+        for frame in frames:
+            luma, chroma = frame[y0:y1, x0:x1], frame[height + y0 // 2 : height + y1 // 2, x0:x1]
+            change = torch.einsum("oi,ihw->ohw", to_yuv, pasted.by_torch())
+            luma.copy_((luma + torch.round(change[0])).clamp(0.0, 255.0))
+            shared = torch.round(F.avg_pool2d(change[1:], 2)).permute(1, 2, 0).flatten(1)
+            chroma.copy_((chroma + shared).clamp(0.0, 255.0))
+
+    return Case("paste_nv12", pasted.bytes(3), len(frames), lambda: _all(run, to_paste), plain)
+
+
+def _nv12_of(frame: Tensor) -> Surface:
+    """A frame uint8 [H * 3 / 2, W] on the device: Y, and below it U and V by turns."""
+    height, pitch = frame.shape[0] * 2 // 3, frame.stride(0)
+    addresses = (frame.data_ptr(), frame.data_ptr() + height * pitch)
+    return Surface("nv12", frame.shape[1], height, addresses, (pitch, pitch))
+
+
+@dataclass(frozen=True)
+class _Pasted:
+    """A residual [3, 512, 512] and a guard uint8 [512, 512] on the device, and where they fall."""
+
+    residual: Tensor
+    guard: Tensor
+    place: Placed
+
+    def launch(self, surface: Surface) -> Launch:
+        layer = Residual(self.residual.data_ptr(), _numpy(self.residual.dtype))
+        return launch.paste(surface, layer, self.guard.data_ptr(), self.place, AMOUNT)
+
+    def bytes(self, per_pixel: int) -> int:
+        """Those to be moved, where a pixel's samples, read and written, are so many."""
+        x0, y0, x1, y1 = self.place.box
+        return per_pixel * (x1 - x0) * (y1 - y0) + self.residual.nbytes + self.guard.nbytes
+
+    def by_torch(self) -> Tensor:
+        """The whole levels [3, h, w] that RGB gains."""
+        left, top, right, bottom = self.place.part
+        soft = self.guard.to(self.residual.dtype) / 255.0
+        layers = torch.cat([self.residual, soft[None]])[None, :, top:bottom, left:right]
+        seen = F.grid_sample(layers, self._grid, padding_mode="zeros", align_corners=False)[0]
+        return torch.round(seen[:3] * seen[3:] * AMOUNT)
+
+    @cached_property
+    def _grid(self) -> Tensor:
+        left, top, right, bottom = self.place.part
+        return _grid(self.place.inward, self.place.box, (right - left, bottom - top), self.residual)
+
+
+def _pasted(to_face: Matrix, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> _Pasted:
     random = torch.Generator().manual_seed(2)
     # So much on every pixel that every byte has to be read and written.
-    residual = (6.0 + 4.0 * torch.rand((3, FACE_PX, FACE_PX), generator=random)).to(frames.device, dtype)
+    residual = (6.0 + 4.0 * torch.rand((3, FACE_PX, FACE_PX), generator=random)).to(device, dtype)
     guard = np.full((FACE_PX, FACE_PX), 255, np.uint8)
-    on_device = torch.from_numpy(guard).to(frames.device)
-    place = placed(guard, to_face, frames.shape[1:])
+    place = placed(guard, to_face, shape)
     assert place is not None
-    layer = Residual(residual.data_ptr(), _numpy(dtype))
-    to_paste = [launch.paste(surface_of(f), layer, on_device.data_ptr(), place, AMOUNT) for f in frames]
-    x0, y0, x1, y1 = place.box
-    moved = 6 * (x1 - x0) * (y1 - y0) + residual.nbytes + guard.nbytes
-    plain = _paste_by_torch(frames, residual, on_device, place)
-    return Case("paste", moved, len(frames), lambda: _all(run, to_paste), plain)
-
-
-def _paste_by_torch(frames: Tensor, residual: Tensor, guard: Tensor, place: Placed) -> Callable[[], None]:
-    x0, y0, x1, y1 = place.box
-    left, top, right, bottom = place.part
-    grid = _grid(place.inward, place.box, (right - left, bottom - top), residual)
-
-    def run() -> None:
-        for frame in frames:
-            soft = guard.to(residual.dtype) / 255.0
-            layers = torch.cat([residual, soft[None]])[None, :, top:bottom, left:right]
-            seen = F.grid_sample(layers, grid, padding_mode="zeros", align_corners=False)[0]
-            change = torch.round(seen[:3] * seen[3:] * AMOUNT).permute(1, 2, 0)
-            region = frame[y0:y1, x0:x1]
-            region.copy_((region + change).clamp(0.0, 255.0))
-
-    return run
+    return _Pasted(residual, torch.from_numpy(guard).to(device), place)
 
 
 def _grid(inward: Matrix, box: tuple[int, int, int, int], cells: tuple[int, int], like: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
-"""The CUDA kernels crop, warp and paste at 4K, against a GPU's copy bandwidth and plain torch."""
+"""The CUDA kernels crop, warp and paste, into RGB and NV12, at 4K, against a GPU's copy bandwidth and plain
+torch."""
 
 from __future__ import annotations
 

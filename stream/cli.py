@@ -132,7 +132,9 @@ def make_retoucher_of(options: argparse.Namespace) -> MakeRetoucher:
         if not _shows_maps(options):
             from stream.on_device import device_retoucher
 
-            on_device = device_retoucher(engine, options.strength, options.max_faces, **asked)
+            on_device = device_retoucher(
+                engine, options.strength, options.max_faces, decoded_there=_stays_on_gpu(options), **asked
+            )
         return on_device or Retoucher(options.preset, engine, options.strength, options.max_faces, **asked)
 
     return make
@@ -141,6 +143,11 @@ def make_retoucher_of(options: argparse.Namespace) -> MakeRetoucher:
 def _shows_maps(options: argparse.Namespace) -> bool:
     """Whether what the network sees is shown, which on a GPU would stay there."""
     return bool(options.command == "demo" or options.compare == "map")
+
+
+def _stays_on_gpu(options: argparse.Namespace) -> bool:
+    """Whether frames are decoded and encoded on a GPU, and may stay there."""
+    return bool(options.command == "file" and file_job(options).stays_on_gpu)
 
 
 def _engine(options: argparse.Namespace) -> Engine:

@@ -1,4 +1,5 @@
-"""Retouching with the frame on a GPU: it goes there once, and comes back once, retouched.
+"""Retouching with the frame on a GPU: it goes there once, and comes back once, retouched; or it lies there
+already, and stays.
 
 What is done there is set going on one CUDA stream and waited for only at the end, so a frame's faces are
 found on the CPU while the GPU is at the frame before.
@@ -17,7 +18,7 @@ from stream import broad, keep
 from stream.composite import Box, Guard, Placed, placed, skin_guard
 from stream.crop import FACE_PX
 from stream.engine import Buffers, DeviceEngine, Engine, EngineState, Seen
-from stream.errors import EngineError
+from stream.errors import EngineError, FrameError, OptionError
 from stream.face import FaceFinder
 from stream.kernels import launch
 from stream.kernels.board import Board, DeviceArray
@@ -37,12 +38,13 @@ _UNCROPPED = np.zeros((0, 0, 3), np.uint8)
 
 @dataclass
 class Held:
-    """A frame on the GPU. alive: what else must live until it is back; finish: waits for it."""
+    """A frame on the GPU. pixels: its memory, or None where it is someone else's and stays there; alive: what
+    else must live until it is done; finish: waits for it, and gives the pixels that come back."""
 
     surface: Surface
-    pixels: DeviceArray
+    pixels: DeviceArray | None = None
     alive: list[object] = field(default_factory=list)
-    finish: Callable[[], npt.NDArray[Any]] | None = None
+    finish: Callable[[], npt.NDArray[Any] | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +57,14 @@ class GuardedFace(LocatedFace):
 
 @dataclass(frozen=True, kw_only=True)
 class LocatedOnDevice(Located):
-    """The faces, GuardedFace, of a frame that is on its way to the GPU."""
+    """The faces, GuardedFace, of a frame that is on the GPU or on its way there."""
 
     held: Held
 
 
 @dataclass(frozen=True, kw_only=True)
 class SteppedOnDevice(Stepped):
-    """A frame that is on its way back. boxes: what each face may change."""
+    """A frame that is being retouched on the GPU. boxes: what each face may change."""
 
     held: Held
     boxes: tuple[Box | None, ...]
@@ -84,10 +86,11 @@ class DeviceRetoucher(Retoucher):
     """A Retoucher whose frames are cropped, retouched and composited on a GPU.
 
     Options as there. engine: a stream.engine.DeviceEngine. board: the GPU, by default the engine's own, or a
-    new one. `last` has no maps and residuals, which stay on the GPU: they are nan there; and no traits.
-    Frames for which `also`, or `keep` with lines or texture, ask for more than the kernels do, and those
-    larger than they take, go through the host instead (what is kept of a face is then averaged anew).
-    Frames that `composite` gives lie in pinned memory: copy those that are to be kept for long.
+    new one. in_place: frames that lie on the GPU already may stay there (see `locate`). `last` has no maps
+    and residuals, which stay on the GPU: they are nan there; and no traits. Frames for which `also`, or
+    `keep` with lines or texture, ask for more than the kernels do, and those larger than they take, go
+    through the host instead (what is kept of a face is then averaged anew). Frames that `composite` gives
+    lie in pinned memory: copy those that are to be kept for long.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class DeviceRetoucher(Retoucher):
         also: Collection[str] = broad.ALL,
         keep: Collection[str] = keep.DEFAULT,
         finder: FaceFinder | None = None,
+        in_place: bool = False,
     ) -> None:
         if not isinstance(engine, DeviceEngine):
             name = getattr(engine, "name", type(engine).__name__)
@@ -109,19 +113,36 @@ class DeviceRetoucher(Retoucher):
         self._board = board_of(engine) if board is None else board
         self._device_engine = engine
         self._known: dict[int, _Known] = {}
+        self._in_place = in_place
         self._cropping = True
         self._held: Held | None = None
         super().__init__(engine.preset, engine, strength, max_faces, also=also, keep=keep, finder=finder)
 
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether frames of this shape (height, width, ...) that lie on the GPU may stay there."""
+        return self._in_place and self._kernels_do(shape)
+
     def locate(
-        self, frame_rgb_u8: npt.NDArray[np.uint8], pts_s: float | None = None, *, find: bool = True
+        self,
+        frame_rgb_u8: npt.NDArray[np.uint8],
+        pts_s: float | None = None,
+        *,
+        find: bool = True,
+        surface: Surface | None = None,
     ) -> Located:
-        """See Retoucher.locate; the frame is on its way to the GPU meanwhile."""
+        """See Retoucher.locate; the frame is on its way to the GPU meanwhile.
+
+        surface: the same frame where it lies on the GPU already, in memory that is complete and that nobody
+        else uses meanwhile; only of frames that `fits` allows. It is retouched there: `composite` waits for
+        that, and gives back frame_rgb_u8 as it is.
+        """
         self._check_open()
         frame = checked_frame(frame_rgb_u8)
         # Once a frame: `also` and `keep` may change meanwhile.
-        self._cropping = not self._fits(frame)
-        held = None if self._cropping else self._upload(frame)
+        self._cropping = not self._kernels_do(frame.shape)
+        if surface is not None:
+            self._check_surface(surface, frame)
+        held = None if self._cropping else self._upload(frame) if surface is None else Held(surface)
         located = super().locate(frame, pts_s, find=find)
         if held is None:
             return located
@@ -131,7 +152,7 @@ class DeviceRetoucher(Retoucher):
         """What `locate` gives, of a frame whose faces were found before: only its way to the GPU is left, and
         the guards of faces that have none (see `guarded`)."""
         frame = checked_frame(frame_rgb_u8)
-        if not self._fits(frame):
+        if not self._kernels_do(frame.shape):
             return located
         held, located = self._upload(frame), guarded(located, frame.shape)
         faces = tuple(replace(face, face_u8=_UNCROPPED) for face in located.faces)
@@ -152,24 +173,26 @@ class DeviceRetoucher(Retoucher):
         return stepped
 
     def pasted(self, located: LocatedOnDevice, stepped: Stepped) -> SteppedOnDevice:
-        """The other half of `step`: the pastes, and the frame's way back."""
+        """The other half of `step`: the pastes, and the frame's way back, if it does not stay."""
         with (stages := Stopwatch(stepped.stage_ms)).running("composite"):
             boxes = tuple(self._paste(located.held, face.located) for face in stepped.faces)
-            located.held.finish = self._board.download(located.held.pixels)
+            pixels = located.held.pixels
+            located.held.finish = self._board.reached() if pixels is None else self._board.download(pixels)
         self._known = {number: known for number, known in self._known.items() if number in self._memories}
         return SteppedOnDevice(**vars(stepped) | {"stage_ms": stages.ms()}, held=located.held, boxes=boxes)
 
     def composite(self, frame_rgb_u8: npt.NDArray[np.uint8], stepped: Stepped) -> npt.NDArray[np.uint8]:
-        """See Retoucher.composite; waits until the frame is back."""
+        """See Retoucher.composite; waits until the frame is back, or retouched where it stays."""
         if not isinstance(stepped, SteppedOnDevice):
             return super().composite(frame_rgb_u8, stepped)
         self._check_open()
         assert stepped.held.finish is not None
         stages = Stopwatch(stepped.stage_ms)
         with stages.running("composite"):
-            rows = stepped.held.finish()
-            shape = checked_frame(frame_rgb_u8).shape
-            retouched = np.ascontiguousarray(rows[:, : 3 * shape[1]].reshape(shape))
+            rows, retouched = stepped.held.finish(), checked_frame(frame_rgb_u8)
+            if rows is not None:
+                shape = retouched.shape
+                retouched = np.ascontiguousarray(rows[:, : 3 * shape[1]].reshape(shape))
         faces = [_result(face, box) for face, box in zip(stepped.faces, stepped.boxes, strict=True)]
         self.last = FrameResult(
             faces, stages.ms(), stepped.restarted, stepped.found, stepped.stepped, stepped.step_ms
@@ -182,9 +205,20 @@ class DeviceRetoucher(Retoucher):
             if memory.seen is _UNSEEN:
                 memory.seen = None
 
-    def _fits(self, frame: npt.NDArray[np.uint8]) -> bool:
-        """Whether the kernels do all that is asked for, and of such a frame."""
-        return kernels_do(self._also, self._keep) and max(frame.shape) <= MAX_SIDE_PX
+    def _kernels_do(self, shape: tuple[int, ...]) -> bool:
+        """Whether they do all that is asked for, and of such a frame."""
+        return kernels_do(self._also, self._keep) and max(shape) <= MAX_SIDE_PX
+
+    def _check_surface(self, surface: Surface, frame: npt.NDArray[np.uint8]) -> None:
+        if not self.fits(frame.shape):
+            raise OptionError(
+                "a frame on the GPU cannot be retouched there as `also` and `keep` ask; leave out its surface"
+            )
+        if (surface.height, surface.width) != frame.shape[:2]:
+            raise FrameError(
+                f"a frame of {frame.shape[1]}x{frame.shape[0]} cannot lie on the GPU as one of "
+                f"{surface.width}x{surface.height}; give the surface of the same frame"
+            )
 
     def _upload(self, frame: npt.NDArray[np.uint8]) -> Held:
         height, width = frame.shape[:2]

@@ -76,7 +76,7 @@ _LOSSLESS = {
 @dataclass(frozen=True)
 class Encoding:
     """How to write. native: the planar format (key of LAYOUTS) that residuals are added in, or None to encode
-    RGB; notes: sentences for the user."""
+    RGB; notes: sentences for the user; on_gpu: the encoder takes frames from its GPU's memory."""
 
     format: str
     codec: str
@@ -84,6 +84,7 @@ class Encoding:
     native: str | None
     options: dict[str, str]
     notes: tuple[str, ...] = field(default=())
+    on_gpu: bool = False
 
 
 def format_for(out: str, named: str | None) -> str:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from stream.compare import Face, compose, view_size
 from stream.encoding import choose_encoding, composed_picture, format_for, picture_of
 from stream.errors import SourceError
 from stream.frame import Box, Frame, RgbImage
-from stream.gpu_codecs import check_encoder
+from stream.gpu_codecs import check_encoder, kept_on_gpu
 from stream.job import INTERRUPTED, PIPE, FileJob
 from stream.output import STANDARD_OUTPUT, check_output
 from stream.progress import Progress
@@ -26,6 +26,9 @@ from stream.runner import SLOTS, Counts, Finished, FrameSink, Pipeline
 from stream.sink import Target, VideoSink
 from stream.source import VideoSource
 from stream.standard import check_standard_output
+
+if TYPE_CHECKING:
+    from stream.kernels.launch import Surface
 
 LARGE_PIXELS = 6_000_000
 ENCODER_THREADS = 2
@@ -56,6 +59,16 @@ class FrameRetoucher(Protocol):
     def step(self, located: Any) -> Any: ...
     def composite(self, frame_rgb_u8: RgbImage, stepped: Any) -> RgbImage: ...
     def process(self, frame_rgb_u8: RgbImage, pts_s: float | None = None) -> RgbImage: ...
+
+
+@runtime_checkable
+class SurfaceRetoucher(FrameRetoucher, Protocol):
+    """One that also retouches frames where they lie on a GPU; see stream.device.DeviceRetoucher."""
+
+    def fits(self, shape: tuple[int, ...]) -> bool: ...
+    def locate(
+        self, frame_rgb_u8: RgbImage, pts_s: float | None = None, *, surface: Surface | None = None
+    ) -> Any: ...
 
 
 MakeRetoucher = Callable[[], AbstractContextManager[FrameRetoucher]]
@@ -94,7 +107,13 @@ class FrameWork:
     def located(self, frames: Iterable[Frame]) -> Iterator[Halfway]:
         """The frames, in order, with their faces located."""
         for frame in frames:
-            yield Halfway(frame, self.retoucher.locate(frame.rgb_u8, frame.pts_s))
+            yield Halfway(frame, self._locate(frame))
+
+    def _locate(self, frame: Frame) -> Any:
+        if frame.surface is None:
+            return self.retoucher.locate(frame.rgb_u8, frame.pts_s)
+        assert isinstance(self.retoucher, SurfaceRetoucher)
+        return self.retoucher.locate(frame.rgb_u8, frame.pts_s, surface=frame.surface)
 
     def step(self, located: Halfway) -> Halfway:
         """One frame's faces through the network."""
@@ -109,7 +128,8 @@ class FrameWork:
         self.with_face += bool(last.faces)
         for stage, spent_ms in last.stage_ms.items():
             self._stage_ms[stage] = self._stage_ms.get(stage, 0.0) + spent_ms
-        changed = changed_boxes(last.faces)
+        # What was retouched on a GPU lies in the frame already.
+        changed = changed_boxes(last.faces) if frame.surface is None else ()
         if self._view is None:
             return Finished(frame, retouched, changed)
         view = compose(self._view, frame.rgb_u8, retouched, last.faces, changed=bool(changed))
@@ -155,16 +175,18 @@ def retouch_video(job: FileJob, make_retoucher: MakeRetoucher) -> FileReport:
     with (
         Interrupts() as asked,
         asked.opened(
-            lambda: VideoSource(job.source, job.span, job.raw, lambda: asked.asked, job.decoder)
+            lambda: VideoSource(
+                job.source, job.span, job.raw, lambda: asked.asked, job.decoder, stay=job.stays_on_gpu
+            )
         ) as source,
         make_retoucher() as retoucher,
     ):
-        sink = _open_sink(job, form, source)
+        sink = _open_sink(job, form, source, retoucher)
         asked.remove = sink.remove
         return _run(job, source, retoucher, sink, asked)
 
 
-def _open_sink(job: FileJob, form: str, source: VideoSource) -> VideoSink:
+def _open_sink(job: FileJob, form: str, source: VideoSource, retoucher: FrameRetoucher) -> VideoSink:
     info = source.info
     target = Target(job.out, job.source, job.force, ENCODER_THREADS)
     if job.view is None:
@@ -184,8 +206,17 @@ def _open_sink(job: FileJob, form: str, source: VideoSource) -> VideoSink:
         info=info,
         encoder=job.encoder,
     )
-    check_encoder(encoding, picture)
+    if job.stays_on_gpu and encoding.native == "yuv420p" and _stay(source, retoucher):
+        encoding = kept_on_gpu(encoding, picture)
+    if not encoding.on_gpu:
+        check_encoder(encoding, picture)
     return VideoSink(target, encoding, picture, source)
+
+
+def _stay(source: VideoSource, retoucher: FrameRetoucher) -> bool:
+    """Whether frames can be retouched where they were decoded."""
+    shape = (source.info.height, source.info.width)
+    return source.stays_on_gpu and isinstance(retoucher, SurfaceRetoucher) and retoucher.fits(shape)
 
 
 def _run(
@@ -193,7 +224,8 @@ def _run(
 ) -> FileReport:
     work = FrameWork(retoucher, job.view)
     try:
-        counts = run_frames(source, work, sink, sink.encoding.native, interrupts, quiet=job.quiet)
+        native, on_gpu = sink.encoding.native, sink.encoding.on_gpu
+        counts = run_frames(source, work, sink, native, interrupts, quiet=job.quiet, on_gpu=on_gpu)
         interrupted = interrupts.asked
         sink.finish(() if interrupted else source.trailing)
     except BaseException:
@@ -210,17 +242,19 @@ def run_frames(
     interrupts: Interrupts,
     *,
     quiet: bool = False,
+    on_gpu: bool = False,
 ) -> Counts:
     """Every frame of the source through the work into the sink, with progress on standard error.
 
-    native: see VideoSource.frames. Raises KeyboardInterrupt if stopped before the first frame was written.
+    native, on_gpu: see VideoSource.frames. Raises KeyboardInterrupt if stopped before the first frame was
+    written.
     """
     progress = Progress(sys.stderr, source.info.frames, quiet=quiet)
     # Few very large frames hold as much as many small ones.
     slots = SLOTS if source.info.width * source.info.height < LARGE_PIXELS else 1
     try:
         counts = Pipeline(
-            work.located(source.frames(native)),
+            work.located(source.frames(native, on_gpu=on_gpu)),
             work.step,
             work.finish,
             sink,

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from stream.kernels.launch import Surface
 
 RgbImage = npt.NDArray[np.uint8]
 _TURNS = {1: cv2.ROTATE_90_CLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_COUNTERCLOCKWISE}
@@ -103,6 +106,7 @@ class Frame:
     rgb_u8: uint8 [H, W, 3] RGB, upright; read it only. pts counts time_base; arrival_ns: monotonic clock when
     it was decoded. alpha: uint8 [H, W] or None. orientation: how it is stored. native: the decoder's own
     frame, stored, which the sink changes only where a residual falls; None where the RGB is all there is.
+    surface: where native lies on a GPU, if it does, to be retouched there; rgb_u8 is as it was decoded.
     beside: packets of the other streams (audio, subtitles) that came before this frame.
     """
 
@@ -114,6 +118,7 @@ class Frame:
     orientation: Orientation = Orientation()
     duration: int = 0
     native: Any = None
+    surface: Surface | None = None
     beside: list[Any] = field(default_factory=list)
 
     @property

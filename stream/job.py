@@ -66,6 +66,11 @@ class FileJob:
     decoder: str = CPU
     encoder: str = CPU
 
+    @property
+    def stays_on_gpu(self) -> bool:
+        """Whether it is decoded and encoded on a GPU, and in no view: frames may then stay there."""
+        return self.decoder != CPU and self.encoder != CPU and self.view is None
+
 
 def is_image(name: str) -> bool:
     """Whether the name has an image's ending."""

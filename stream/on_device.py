@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -15,12 +15,14 @@ from stream import broad, keep
 from stream.crop import CANONICAL_PX, FACE_PX, STABLE_LANDMARKS, transform
 from stream.device import DeviceRetoucher, board_of, kernels_do
 from stream.engine import GPU_ENGINES, DeviceEngine, Engine
-from stream.errors import VretouchError, first_line
+from stream.errors import EngineError, VretouchError, first_line
 from stream.face import LANDMARKS, Detection, Roi, box_around, roi_around
 from stream.kernels.board import Board
 from stream.kernels.launch import MAX_SIDE_PX
+from stream.nv12 import nv12_of, retouched_nv12, rgb_of_nv12, surface_at
 from stream.parity import LEAST_LEVELS, spotted_faces
 from stream.regions import FACE_OVAL
+from stream.results import Located
 from stream.retoucher import NOMINAL_FRAME_S, Retoucher
 
 # torch-cuda computes the first steps as they come, records one, and replays it from then on.
@@ -28,6 +30,8 @@ FRAMES = 6
 LEVELS = 1
 # Of the samples that the host changes. A residual near half a level is rounded either way.
 SHARE = 0.02
+# A face cropped from Y, U and V is a level off here and there before the network sees it.
+SHARE_IN_PLACE = 0.2
 # An odd width, so that rows on the GPU are longer than those of the frame.
 _SIZE = (641, 480)
 _SCALE, _TURN, _MIDDLE_PX = 0.75, 0.1, (310.0, 240.0)
@@ -44,11 +48,13 @@ Shot = tuple[Frame, Landmarks]
 @dataclass(frozen=True)
 class Agreement:
     """The GPU's frames beside the host's. levels: the largest difference. share: how many of the samples that
-    the host changed are so many as differ. changed_levels: the host's largest change."""
+    the host changed are so many as differ, and `allowed` so many as may. changed_levels: the host's largest
+    change."""
 
     levels: int
     share: float
     changed_levels: int
+    allowed: float = SHARE
 
     @property
     def objection(self) -> str:
@@ -57,9 +63,15 @@ class Agreement:
             return f"the weights change spotted skin by {self.changed_levels} levels only"
         if self.levels > LEVELS:
             return f"they come back {self.levels} levels apart from the CPU's"
-        if self.share > SHARE:
+        if self.share > self.allowed:
             return f"{self.share:.0%} of what is retouched is a level apart from the CPU's"
         return ""
+
+    def checked(self) -> Agreement:
+        """Itself. Raises EngineError where there is an objection."""
+        if self.objection:
+            raise EngineError(self.objection)
+        return self
 
 
 def device_retoucher(
@@ -69,12 +81,14 @@ def device_retoucher(
     *,
     also: Collection[str] = broad.ALL,
     keep: Collection[str] = keep.DEFAULT,
+    decoded_there: bool = False,
 ) -> DeviceRetoucher | None:
     """A Retoucher whose frames stay on the engine's GPU, or None where the host's is to be used.
 
-    None without a word where the engine is not of a GPU. Else a line is logged: that frames stay there; that
-    what is asked for needs the CPU; or, as a warning, why they go through the CPU, where the first frames
-    failed or came back as something else.
+    decoded_there: frames may lie on the GPU beforehand, as NV12; whether they stay there then is checked too,
+    and `fits` says it. None without a word where the engine is not of a GPU. Else a line is logged: that
+    frames stay there; that what is asked for needs the CPU; or, as a warning, why they go through the CPU,
+    where the first frames failed or came back as something else.
     """
     if engine.name not in GPU_ENGINES or not isinstance(engine, DeviceEngine):
         return None
@@ -86,20 +100,32 @@ def device_retoucher(
         return None
     try:
         board = board_of(engine)
-        found = agreement(engine, board, keep)
-        objection = found.objection
-    except VretouchError as error:
-        objection = str(error)
+        found = agreement(engine, board, keep).checked()
     except Exception as error:
-        objection = f"the first ones on the GPU failed ({first_line(error)})"
-    if objection:
-        _LOG.warning(f"engine {engine.name}: frames go through the CPU: {objection}")
+        _warn(engine, "frames go through the CPU", error)
         return None
     _LOG.info(
         f"engine {engine.name}: frames of up to {MAX_SIDE_PX} pixels a side stay on the GPU; over {FRAMES} "
         f"frames {found.share:.1%} of what is retouched came back a level from the CPU's, nothing more"
     )
-    return DeviceRetoucher(engine, board, strength, max_faces, also=also, keep=keep)
+    in_place = decoded_there and _agrees_in_place(engine, board, keep)
+    return DeviceRetoucher(engine, board, strength, max_faces, also=also, keep=keep, in_place=in_place)
+
+
+def _agrees_in_place(engine: DeviceEngine, board: Board, keep: Collection[str]) -> bool:
+    try:
+        agreement_in_place(engine, board, keep).checked()
+    except Exception as error:
+        _warn(engine, "frames decoded on the GPU go through the host's memory", error)
+        return False
+    return True
+
+
+def _warn(engine: Engine, instead: str, error: Exception) -> None:
+    """Say what is done instead, and why."""
+    ours = isinstance(error, VretouchError)
+    why = str(error) if ours else f"the first ones on the GPU failed ({first_line(error)})"
+    _LOG.warning(f"engine {engine.name}: {instead}: {why}")
 
 
 def agreement(engine: DeviceEngine, board: Board, keep: Collection[str] = keep.DEFAULT) -> Agreement:
@@ -107,10 +133,31 @@ def agreement(engine: DeviceEngine, board: Board, keep: Collection[str] = keep.D
     clip, finder = _clip(), _Finder()
     with DeviceRetoucher(engine, board, keep=keep, finder=finder) as on_device:
         got = _retouched(on_device, clip, finder)
-    with Retoucher(engine.preset, engine, keep=keep, finder=finder) as on_host:
-        wanted = _retouched(on_host, clip, finder)
+    return _compared([frame for frame, _ in clip], got, _on_host(engine, keep, clip, finder))
+
+
+def agreement_in_place(engine: DeviceEngine, board: Board, keep: Collection[str] = keep.DEFAULT) -> Agreement:
+    """The same where the frames lie on the GPU beforehand, as NV12, and are retouched there."""
+    clip, finder = _clip(), _Finder()
+    frames = [nv12_of(np.ascontiguousarray(frame[:, :-1])) for frame, _ in clip]
+    shots = [(rgb_of_nv12(frame), face) for frame, (_, face) in zip(frames, clip, strict=True)]
+    held = [board.upload(frame, frame.shape[1]) for frame in frames]
+    there = (surface_at(one.address, frame.shape) for one, frame in zip(held, frames, strict=True))
+    with DeviceRetoucher(engine, board, keep=keep, finder=finder, in_place=True) as on_device:
+        _retouched(
+            on_device, shots, finder, lambda rgb, at_s: on_device.locate(rgb, at_s, surface=next(there))
+        )
+    got = [board.download(one)() for one in held]
+    wanted = [
+        retouched_nv12(frame, rgb, after)
+        for frame, (rgb, _), after in zip(frames, shots, _on_host(engine, keep, shots, finder), strict=True)
+    ]
+    return replace(_compared(frames, got, wanted), allowed=SHARE_IN_PLACE)
+
+
+def _compared(frames: list[Frame], got: list[Frame], wanted: list[Frame]) -> Agreement:
     levels = differing = changed = most = 0
-    for (frame, _), one, other in zip(clip, got, wanted, strict=True):
+    for frame, one, other in zip(frames, got, wanted, strict=True):
         apart, change = cv2.absdiff(one, other), cv2.absdiff(frame, other)
         levels, most = max(levels, int(apart.max())), max(most, int(change.max()))
         differing += cv2.countNonZero(apart.reshape(-1))
@@ -118,10 +165,21 @@ def agreement(engine: DeviceEngine, board: Board, keep: Collection[str] = keep.D
     return Agreement(levels, differing / max(1, changed), most)
 
 
-def _retouched(retoucher: Retoucher, clip: list[Shot], finder: _Finder) -> list[Frame]:
+def _on_host(engine: Engine, keep: Collection[str], clip: list[Shot], finder: _Finder) -> list[Frame]:
+    with Retoucher(engine.preset, engine, keep=keep, finder=finder) as on_host:
+        return _retouched(on_host, clip, finder)
+
+
+def _retouched(
+    retoucher: Retoucher,
+    clip: list[Shot],
+    finder: _Finder,
+    locate: Callable[[Frame, float], Located] | None = None,
+) -> list[Frame]:
+    locate = locate or retoucher.locate
     located = []
     for number, (frame, finder.face) in enumerate(clip):
-        located.append(retoucher.locate(frame, number * NOMINAL_FRAME_S))
+        located.append(locate(frame, number * NOMINAL_FRAME_S))
     stepped = [retoucher.step(each) for each in located]
     return [retoucher.composite(frame, each).copy() for (frame, _), each in zip(clip, stepped, strict=True)]
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from stream.encoding import H264, H264_RGB, VP9, Encoding, Picture, language_for
 from stream.frame import Box, ColourTags, Frame, RgbImage
+from stream.gpu_codecs import memory_of
 from stream.job import PIPE
 from stream.native import plane_arrays
 from stream.output import STANDARD_OUTPUT, OutputFile, write_error
@@ -105,7 +106,11 @@ class VideoSink:
         # YUV4MPEG2 has no times, and takes the clock's tick for the length of a frame.
         tick = 1 / picture.rate if encoding.format == "yuv4mpegpipe" else picture.time_base
         stream: Any = self._container.add_stream(
-            encoding.codec, rate=picture.rate, options=dict(encoding.options), time_base=tick
+            encoding.codec,
+            rate=picture.rate,
+            options=dict(encoding.options),
+            hwaccel=memory_of(encoding),
+            time_base=tick,
         )
         stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, encoding.pix_fmt
         context = stream.codec_context

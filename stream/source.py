@@ -7,6 +7,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from av.container import InputContainer
 
 from stream.errors import SourceError, reason_of
 from stream.frame import Frame, Orientation, VideoInfo, orientation_from_matrix
-from stream.gpu_codecs import is_on_gpu, nvdec
+from stream.gpu_codecs import in_host_memory, is_on_gpu, nvdec, surface_of
 from stream.job import CPU, PIPE, RawVideo, Span
 from stream.native import as_planar, native_format, refuse, rgb_of, tags_of
 from stream.standard import can_seek, standard_input
@@ -35,7 +36,7 @@ class VideoSource:
     """One video being read; use as a context manager. `frames` is read once, by one thread.
 
     stopped: asked while standard input says nothing; once true, the video ends there. decoder: one of
-    DECODERS.
+    DECODERS. stay: leave frames on the GPU that decodes them, if it can be (see `stays_on_gpu`).
     """
 
     def __init__(
@@ -45,6 +46,8 @@ class VideoSource:
         raw: RawVideo | None = None,
         stopped: Callable[[], bool] = lambda: False,
         decoder: str = CPU,
+        *,
+        stay: bool = False,
     ) -> None:
         self.label = "standard input" if name == PIPE else name
         self.span = span or Span()
@@ -54,7 +57,7 @@ class VideoSource:
         self.trailing: list[Any] = []
         if name != PIPE and "://" not in name:
             check_whole(name, in_part=self.span.duration_s is not None)
-        self._on_gpu = decoder != CPU
+        self._on_gpu, self._stay = decoder != CPU, stay
         self._container = self._open(standard_input(stopped) if name == PIPE else local_name(name))
         self._declared_s = (self._container.duration or 0) / 1e6
         self._last_pts: int | None = None
@@ -69,7 +72,7 @@ class VideoSource:
             self._seek()
             self._decoded = self._decode()
             self._first = self._first_frame()
-            self.info = self._describe(self._first)
+            self.info = self._describe(self._on_host(self._first))
         except BaseException:
             self.close()
             raise
@@ -81,7 +84,7 @@ class VideoSource:
             size = f"{raw.size[0]}x{raw.size[1]}"
             options = {"video_size": size, "framerate": str(raw.fps), "pixel_format": raw.pix_fmt}
         kind = "rawvideo" if raw is not None else None
-        hwaccel = nvdec() if self._on_gpu else None
+        hwaccel = nvdec(stay=self._stay) if self._on_gpu else None
         try:
             container: InputContainer = av.open(
                 file, "r", format=kind, options=options, metadata_errors="replace", hwaccel=hwaccel
@@ -129,6 +132,11 @@ class VideoSource:
         if self._on_gpu and not is_on_gpu(usable[0]):
             raise SourceError(self._not_on_gpu())
         return usable[0]
+
+    @property
+    def stays_on_gpu(self) -> bool:
+        """Whether frames can be had where they were decoded: on a GPU, as NV12 and upright."""
+        return self.info.orientation.plain and surface_of(self._first, self.info.tags) is not None
 
     @property
     def companions(self) -> list[Any]:
@@ -289,13 +297,22 @@ class VideoSource:
                 return
             if self._raw is not None:
                 raise SourceError(self._not_raw(error)) from None
-            raise SourceError(
-                f"the video in {self.label} cannot be decoded ({reason_of(error)}); {self._otherwise}"
-            ) from None
+            raise self._undecoded(error) from None
         for native in frames:
             self._saw_frames = True
             if self._timed(native):
                 yield native
+
+    def _undecoded(self, error: BaseException) -> SourceError:
+        return SourceError(
+            f"the video in {self.label} cannot be decoded ({reason_of(error)}); {self._otherwise}"
+        )
+
+    def _on_host(self, native: Any) -> Any:
+        try:
+            return in_host_memory(native)
+        except av.error.FFmpegError as error:
+            raise self._undecoded(error) from None
 
     def _timed(self, native: Any) -> bool:
         """Put the frame on the output's clock; whether it lies inside the span. Times never stand still or go
@@ -331,14 +348,15 @@ class VideoSource:
             packet.pts = None if packet.pts is None else packet.pts - ticks
         return packet
 
-    def frames(self, native_as: str | None) -> Iterator[Frame]:
+    def frames(self, native_as: str | None, *, on_gpu: bool = False) -> Iterator[Frame]:
         """The frames in order. native_as: the planar format to keep them in (a key of LAYOUTS), None for RGB
-        alone."""
+        alone. on_gpu: leave those where they were decoded that are as the first, if that `stays_on_gpu`."""
         native = self._first
         while native is not None:
             arrival_ns = time.monotonic_ns()
             beside, self._beside = self._beside, []
-            yield self._frame(native, native_as, arrival_ns, beside)
+            frame = self._frame(self._on_host(native), native_as, arrival_ns, beside)
+            yield self._there(frame, native) if on_gpu else frame
             with self._reading:
                 native = next(self._decoded, None)
         self.trailing, self._beside = self._beside, []
@@ -357,6 +375,13 @@ class VideoSource:
             native=planar if native_as else None,
             beside=beside,
         )
+
+    def _there(self, frame: Frame, native: Any) -> Frame:
+        """The frame with the decoder's own where that lies on a GPU as the first one does."""
+        surface = surface_of(native, self.info.tags)
+        if surface is None or (surface.width, surface.height) != (self.info.width, self.info.height):
+            return frame
+        return replace(frame, native=native, surface=surface)
 
     def _planar(self, native: Any, native_as: str | None) -> Any:
         """The frame with the first one's size and in the format asked for, its time kept."""

@@ -18,8 +18,8 @@ class DeviceArray(Protocol):
 
 
 class Board(Protocol):
-    """A GPU and one CUDA stream on it, by its handle; all but `finish` of a download is set going and not
-    waited for."""
+    """A GPU and one CUDA stream on it, by its handle; nothing is waited for but in what `download`
+    and `reached` give."""
 
     stream: int
 
@@ -34,6 +34,10 @@ class Board(Protocol):
 
     def download(self, array: DeviceArray) -> Callable[[], npt.NDArray[Any]]:
         """An array back, as it was made; what is returned waits for it."""
+        ...
+
+    def reached(self) -> Callable[[], None]:
+        """What, when it is called, waits for all that was set going before this."""
         ...
 
     def copy(self, to: int, to_pitch: int, source: int, width: int, rows: int) -> None:

@@ -73,3 +73,15 @@ __device__ inline Box cells_under(const Affine& inward, int x, int y, int wide, 
     return {clamped((int)floorf(x0) - reach, low, right), clamped((int)floorf(y0) - reach, low, bottom),
             clamped((int)floorf(x1) + 1 + reach, low, right), clamped((int)floorf(y1) + 1 + reach, low, bottom)};
 }
+
+// Y, U, V in 8-bit codes to R, G, B in levels; black: the code of Y that is 0.
+struct Colour {
+    float ry, ru, rv, gy, gu, gv, by, bu, bv, black;
+
+    __device__ void to_rgb(float* values) const {
+        const float y = values[0] - black, u = values[1] - 128.0f, v = values[2] - 128.0f;
+        values[0] = ry * y + ru * u + rv * v;
+        values[1] = gy * y + gu * u + gv * v;
+        values[2] = by * y + bu * u + bv * v;
+    }
+};

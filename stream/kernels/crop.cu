@@ -123,18 +123,6 @@ __device__ inline void read_bilinear(const uchar4* cells, const Box& box, Point 
     }
 }
 
-// Y, U, V in 8-bit codes to R, G, B in levels; black: the code of Y that is 0.
-struct Colour {
-    float ry, ru, rv, gy, gu, gv, by, bu, bv, black;
-
-    __device__ void to_rgb(float* values) const {
-        const float y = values[0] - black, u = values[1] - 128.0f, v = values[2] - 128.0f;
-        values[0] = ry * y + ru * u + rv * v;
-        values[1] = gy * y + gu * u + gv * v;
-        values[2] = by * y + bu * u + bv * v;
-    }
-};
-
 __device__ inline void put(byte* to, float level) { *to = (byte)level; }
 __device__ inline void put(half_t* to, float level) { store(to, level * (1.0f / 255.0f)); }
 __device__ inline void put(float* to, float level) { store(to, level * (1.0f / 255.0f)); }

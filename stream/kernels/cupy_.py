@@ -87,6 +87,11 @@ class CupyBoard:
             self._under_way.append((done, pinned))
         return done
 
+    def reached(self) -> Callable[[], None]:
+        """See stream.kernels.board.Board."""
+        done: Callable[[], None] = self._stream.record().synchronize
+        return done
+
     def copy(self, to: int, to_pitch: int, source: int, width: int, rows: int) -> None:
         """See stream.kernels.board.Board."""
         kind = cupy.cuda.runtime.memcpyDeviceToDevice

@@ -19,10 +19,10 @@ from stream.composite import Placed
 from stream.crop import FACE_PX, invert, part_read, scale_of
 from stream.errors import FrameError, OptionError
 from stream.frame import ColourTags
-from stream.planes import yuv_to_rgb
+from stream.planes import rgb_to_yuv, yuv_to_rgb
 from stream.traits import SPOTS, SURE
 
-# As FFmpeg names them, in the order of FORMAT in crop.cu.
+# As FFmpeg names them, in the order of FORMAT in crop.cu and paste.cu.
 PIX_FMTS = ("rgb24", "nv12", "yuv420p")
 # With more, what lies under a tile would not fit into a multiprocessor's shared memory.
 MAX_SIDE_PX = 8192
@@ -104,20 +104,17 @@ def crop(
     part = part_read((surface.height, surface.width), to_face, (FACE_PX, FACE_PX), shrink)
     inward = invert(part.matrix)
     cells = _cells_under(inward, (_TILE, _TILE), (part.columns, part.rows), 1 if part.blurred else 0)
-    colours, black = yuv_to_rgb(surface.tags, surface.height)
-    yuv = surface.pix_fmt != "rgb24"
-    planes = [*surface.addresses, *(3 - len(surface.addresses)) * [0]]
-    defines = (f"FORMAT={PIX_FMTS.index(surface.pix_fmt)}", f"OUT={_c_type(dtype)}", f"PIXELS={int(pixels)}")
+    defines = (_format(surface), f"OUT={_c_type(dtype)}", f"PIXELS={int(pixels)}")
     return Launch(
         Variant("crop", defines),
         (FACE_PX // _TILE, FACE_PX // _TILE, 1),
         (256, 1, 1),
         _SPAN_BYTES + 4 * cells,
         (
-            *_addresses(*planes),
-            *_ints(surface.pitches[0], surface.pitches[1] if yuv else 0),
+            *_planes(surface),
             *_ints(part.x0, part.y0, part.columns, part.rows, part.block, part.blurred),
-            *_floats(*inward.ravel(), *colours.ravel(), black),
+            *_floats(*inward.ravel()),
+            *_colours(surface),
             *_addresses(face),
         ),
     )
@@ -207,29 +204,47 @@ class Residual:
 
 
 def paste(surface: Surface, residual: Residual, guard: int, place: Placed, amount: float) -> Launch:
-    """Add amount * residual * guard to an rgb24 frame, in place; see stream.composite.add_residual.
+    """Add amount * residual * guard to a frame, in place; see stream.composite.add_residual, and for YUV
+    stream.planes.add_residual_to_planes.
 
     guard: address of uint8 [512, 512], 0 outside place.part. place: where that falls (see
     stream.composite.placed).
     """
-    if surface.pix_fmt != "rgb24":
-        raise FrameError(f"only an rgb24 frame can be retouched on a GPU, not {surface.pix_fmt}")
     (fx0, fy0, fx1, fy1), (x0, y0, x1, y1) = place.part, place.box
     columns, rows = (fx1 - fx0) // place.block, (fy1 - fy0) // place.block
-    real = _c_type(residual.dtype, "uint8")
+    real, at_once = _c_type(residual.dtype, "uint8"), 1 if surface.pix_fmt == "rgb24" else 2
+    defines = (_format(surface), f"REAL={real}", f"CELLS={int(residual.map_cells != 0)}")
     return Launch(
-        Variant("paste", (f"REAL={real}", f"CELLS={int(residual.map_cells != 0)}")),
-        (math.ceil((x1 - x0 // _WIDE * _WIDE) / _WIDE), math.ceil((y1 - y0) / _TALL), 1),
-        (128, 1, 1),
+        Variant("paste", defines),
+        (math.ceil((x1 - x0 // _WIDE * _WIDE) / _WIDE), math.ceil((y1 - y0 // at_once * at_once) / _TALL), 1),
+        (_WIDE * _TALL // (4 * at_once), 1, 1),
         16 * _cells_under(place.inward, (_WIDE, _TALL), (columns + 2, rows + 2), 0),
         (
-            *_addresses(surface.addresses[0]),
-            *_ints(surface.pitches[0], surface.width, x0, y0, x1, y1),
+            *_planes(surface),
+            *_ints(surface.width, surface.height, x0, y0, x1, y1),
             *_addresses(residual.address, residual.map_cells, guard),
             *_ints(fx0, fy0, columns, rows, place.block),
             *_floats(*place.inward.ravel(), amount),
+            *_colours(surface),
+            *_floats(*rgb_to_yuv(surface.tags, surface.height).ravel()),
         ),
     )
+
+
+def _format(surface: Surface) -> str:
+    return f"FORMAT={PIX_FMTS.index(surface.pix_fmt)}"
+
+
+def _planes(surface: Surface) -> tuple[Any, ...]:
+    """Addresses of three planes, and pitches of the first and the others; 0 for those it has not."""
+    planes = [*surface.addresses, *(3 - len(surface.addresses)) * [0]]
+    return *_addresses(*planes), *_ints(*(*surface.pitches, 0)[:2])
+
+
+def _colours(surface: Surface) -> tuple[np.float32, ...]:
+    """What takes Y, U, V to R, G, B; see stream.planes.yuv_to_rgb."""
+    matrix, black = yuv_to_rgb(surface.tags, surface.height)
+    return _floats(*matrix.ravel(), black)
 
 
 def _cells_under(inward: Matrix, tile: tuple[int, int], grid: tuple[int, int], reach: int) -> int:

@@ -78,12 +78,20 @@ class HostBoard:
         self.begin("download", lambda: back.append(values.copy()))
 
         def finish() -> np.ndarray:
-            while not back:
-                with self._turn:
-                    self._do_next()
+            self._do_until(back)
             return back[0]
 
         return finish
+
+    def reached(self) -> Callable[[], None]:
+        done: list[bool] = []
+        self.begin("reached", lambda: done.append(True))
+        return lambda: self._do_until(done)
+
+    def _do_until(self, done: list[Any]) -> None:
+        while not done:
+            with self._turn:
+                self._do_next()
 
     def copy(self, to: int, to_pitch: int, source: int, width: int, rows: int) -> None:
         def work() -> None:
@@ -146,3 +154,23 @@ class FakeDeviceEngine(FakeEngine):
             kept_to[...] = kept
 
         self.board.begin("step", work)
+
+
+class OnGpu(FakeDeviceEngine):
+    """The fake engine under the name of one of a GPU. added: to what it leaves on the GPU, in levels."""
+
+    name = "torch-cuda"
+
+    def __init__(self, added: float = 0.0) -> None:
+        super().__init__(HostBoard())
+        self.added = added
+
+    def begin(self, state: FakeDeviceState, stream: int) -> None:
+        super().begin(state, stream)
+        assert self.board is not None
+        to, added = state.residual.values, self.added
+
+        def spoil() -> None:
+            to[...] += np.float16(added)
+
+        self.board.begin("spoil", spoil)

@@ -11,13 +11,16 @@ import pytest
 
 from stream.composite import skin_guard
 from stream.device import DeviceRetoucher, guarded
-from stream.errors import EngineError, FrameError, VretouchError
+from stream.errors import EngineError, FrameError, OptionError, VretouchError
 from stream.face import Detection
+from stream.frame import ColourTags
 from stream.keep import FRECKLES, LINES, MOLES
+from stream.kernels.launch import Surface
 from stream.retoucher import Retoucher
 from tests.conftest import require
 from tests.stream.fakes import FakeEngine, FakeFinder, face_at, noise_frame
 from tests.stream.host_board import FakeDeviceEngine, HostBoard
+from tests.stream.kernels import twins
 
 KEPT = ((MOLES,), (MOLES, FRECKLES), ())
 
@@ -307,3 +310,81 @@ def test_a_frame_through_a_gpu_is_that_of_a_cpu() -> None:
         wanted = retouched(host, finder, frames)
     for one, other in zip(got, wanted, strict=True):
         assert np.abs(one.astype(int) - other).max() <= 2
+
+
+def surface_on(board: HostBoard, planes: list[np.ndarray]) -> Surface:
+    """The planes as a frame there; they must live."""
+    height, width = planes[0].shape
+    addresses, pitches = zip(*((p.ctypes.data, p.strides[0]) for p in planes), strict=True)
+    return Surface(("nv12", "yuv420p")[len(planes) - 2], width, height, addresses, pitches, ColourTags(1, 1))
+
+
+def planes_of(frame: np.ndarray, pix_fmt: str) -> list[np.ndarray]:
+    """Colours as of skin, with the frame's noise."""
+    height, width = frame.shape[:2]
+    luma = (100 + frame[:, :, 0] // 4).astype(np.uint8)
+    chroma = (112 + frame[: height // 2, : width // 2, 1:] // 8).astype(np.uint8)
+    return [luma, chroma] if pix_fmt == "nv12" else [luma, *np.ascontiguousarray(chroma.transpose(2, 0, 1))]
+
+
+@pytest.mark.parametrize("pix_fmt", ["nv12", "yuv420p"])
+@pytest.mark.parametrize("kept", KEPT, ids="+".join)
+def test_a_frame_that_lies_there_is_retouched_there_as_on_the_host(
+    pix_fmt: str, kept: tuple[str, ...]
+) -> None:
+    board, finder, other = HostBoard(), FakeFinder(), FakeFinder()
+    with (
+        on_device(finder, board, keep=kept, in_place=True) as r,
+        Retoucher(engine=FakeDeviceEngine(), finder=other, keep=kept) as host,
+    ):
+        for k, (frame, face) in enumerate(clip(3)):
+            finder.faces = other.faces = [face]
+            planes = planes_of(frame, pix_fmt)
+            rgb = twins.rgb_of(planes, ColourTags(1, 1))
+            before, wanted = [p.copy() for p in planes], [p.copy() for p in planes]
+            surface = surface_on(board, planes)
+            stepped = r.step(r.locate(rgb, k / 30, surface=surface))
+            np.testing.assert_array_equal(planes[0], before[0])
+            assert r.composite(rgb, stepped) is rgb
+            twins.carry(wanted, rgb, host.process(rgb, k / 30), ColourTags(1, 1))
+            # The network sees a face that was cropped from Y, U and V, a level off here and there.
+            for got, same in zip(planes, wanted, strict=True):
+                assert np.abs(got.astype(int) - same).max() <= 1
+                assert np.mean(got != same) < 0.01
+            assert np.abs(planes[0].astype(int) - before[0]).max() >= 5
+            assert r.last.faces[0].changed_px == host.last.faces[0].changed_px
+    assert board.log == ["crop", "step", "upload", *(["guard"] if kept else []), "paste", "reached"] * 3
+
+
+def test_frames_that_lie_there_and_frames_that_do_not_may_follow_one_another() -> None:
+    board, finder = HostBoard(), FakeFinder()
+    frames = clip(4)
+    with on_device(finder, board, in_place=True) as r:
+        located, planes = [], [planes_of(frame, "nv12") for frame, _ in frames]
+        for k, (frame, face) in enumerate(frames):
+            finder.faces = [face]
+            there = None if k % 2 else surface_on(board, planes[k])
+            located.append(r.locate(frame, k / 30, surface=there))
+        stepped = [r.step(each) for each in located]
+        outs = [r.composite(frame, each) for (frame, _), each in zip(frames, stepped, strict=True)]
+    for k, (frame, _) in enumerate(frames):
+        assert (outs[k] is frame) == (k % 2 == 0)
+        assert (outs[k] != frame).any() == (k % 2 == 1)
+        assert (planes[k][0] != planes_of(frame, "nv12")[0]).any() == (k % 2 == 0)
+
+
+def test_a_frame_that_may_not_stay_there_is_refused() -> None:
+    (frame, face), *_ = clip(1)
+    board, planes = HostBoard(), planes_of(frame, "nv12")
+    with on_device(FakeFinder(face), board) as r:
+        assert not r.fits(frame.shape)
+        with pytest.raises(OptionError, match="as `also` and `keep` ask; leave out its surface"):
+            r.locate(frame, surface=surface_on(board, planes))
+    with on_device(FakeFinder(face), board, in_place=True) as r:
+        assert r.fits(frame.shape) and not r.fits((16, 8200, 3))
+        r.keep = (LINES,)
+        assert not r.fits(frame.shape)
+        r.keep = ()
+        with pytest.raises(FrameError, match="a frame of 320x200 cannot lie on the GPU as one of 320x240"):
+            r.locate(np.ascontiguousarray(frame[:200]), surface=surface_on(board, planes))
+    assert board.log == []

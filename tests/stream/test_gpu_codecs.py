@@ -17,17 +17,18 @@ import pytest
 
 from stream import file, gpu_codecs, sink, source
 from stream.cli import main
-from stream.encoding import NVENC, choose_encoding, picture_of
+from stream.encoding import NVENC, Picture, choose_encoding, picture_of
 from stream.engine import has_gpu
 from stream.errors import SourceError
-from stream.gpu_codecs import check_encoder, nvdec
+from stream.frame import ColourTags
+from stream.gpu_codecs import check_encoder, in_host_memory, kept_on_gpu, nvdec, surface_of
 from stream.job import FileJob
 from stream.native import plane_arrays
 from stream.output import OutputError
 from stream.source import VideoSource
 from tests.stream.media import Clip, FakeRetoucher, make_video, planes_of
+from tests.stream.nvidia import NVDEC, CudaFrame, as_nvdec
 
-NVDEC = {"yuv420p": "nv12", "yuvj420p": "nv12", "yuv420p10le": "p010le"}
 CLIPS = {
     "8 bits": Clip(frames=3),
     "10 bits": Clip(frames=3, pix_fmt="yuv420p10le"),
@@ -37,25 +38,6 @@ CLIPS = {
     "BT.601": Clip(frames=3, tags=(6, 1, 6, 6)),
 }
 without_gpu = pytest.mark.skipif(has_gpu(), reason="there is an NVIDIA GPU")
-
-
-def as_nvdec(native: Any) -> av.VideoFrame:
-    """The frame as NVDEC gives it: U and V by turns in one plane, ten bits at the top of sixteen."""
-    # Converted for what goes with it, as where chroma lies; the planes are written by hand.
-    out = native.reformat(format=NVDEC[native.format.name])
-    shift, dtype = (6, np.uint16) if out.format.name == "p010le" else (0, np.uint8)
-    luma, *chroma = plane_arrays(native)
-    to = [
-        np.frombuffer(plane, dtype).reshape(-1, plane.line_size // np.dtype(dtype).itemsize)
-        for plane in out.planes
-    ]
-    to[0][: native.height, : native.width] = luma << shift
-    for number, plane in enumerate(chroma):
-        rows, columns = plane.shape
-        to[1][:rows, number : 2 * columns : 2] = plane << shift
-    for name in ("pts", "time_base", "duration", "colorspace", "color_range", "color_primaries", "color_trc"):
-        setattr(out, name, getattr(native, name))
-    return out
 
 
 @pytest.fixture
@@ -73,7 +55,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         for native in frames_of(self, packet):
             yield as_nvdec(native) if self._on_gpu else native
 
-    monkeypatch.setattr(source, "nvdec", lambda: "the GPU")
+    monkeypatch.setattr(source, "nvdec", lambda *, stay: f"the GPU{', and stay' * stay}")
     monkeypatch.setattr(source, "is_on_gpu", lambda _: True)
     monkeypatch.setattr(source.av, "open", opened)
     monkeypatch.setattr(VideoSource, "_frames_of", on_gpu)
@@ -148,7 +130,81 @@ def test_pyav_is_asked_for_the_gpu_and_nothing_else(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(gpu_codecs, "HWAccel", Accel)
     assert isinstance(nvdec(), Accel)
-    assert asked == [(("cuda",), {"allow_software_fallback": False}), "h264"]
+    assert asked == [(("cuda",), {"allow_software_fallback": False, "is_hw_owned": False}), "h264"]
+
+
+def test_frames_are_left_on_the_gpu_where_ffmpeg_may_share_its_context(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may not where CuPy or torch came first: a PyAV of today then says what is raised here."""
+    asked: list[bool] = []
+    taken = [True]
+
+    class Accel:
+        def __init__(self, _: str, *, allow_software_fallback: bool, is_hw_owned: bool) -> None:
+            assert not allow_software_fallback
+            asked.append(is_hw_owned)
+
+        def create(self, _: Any) -> None:
+            if asked[-1] and not taken[0]:
+                raise av.error.OSError(95, "Operation not supported", None)
+
+    monkeypatch.setattr(gpu_codecs, "HWAccel", Accel)
+    nvdec(stay=True)
+    assert asked == [True]
+    taken[0] = False
+    nvdec(stay=True)
+    assert asked == [True, True, False]
+
+
+def test_where_a_frame_lies(tmp_path: Path) -> None:
+    _, (frame, *_) = read(make_video(tmp_path / "in.mp4"), "cpu")
+    native, tags = as_nvdec(frame.native), ColourTags(1, 1)
+    assert surface_of(native, tags) is None and in_host_memory(native) is native
+    there = CudaFrame(native)
+    surface = surface_of(there, tags)
+    assert surface is not None
+    assert (surface.pix_fmt, surface.width, surface.height, surface.tags) == ("nv12", 96, 64, tags)
+    assert surface.addresses == tuple(plane.buffer_ptr for plane in native.planes)
+    assert surface.pitches == tuple(plane.line_size for plane in native.planes)
+    copy = in_host_memory(there)
+    assert copy.planes[0].buffer_ptr != native.planes[0].buffer_ptr
+    for plane, same in zip(copy.planes, native.planes, strict=True):
+        assert bytes(plane) == bytes(same)
+    _, (ten_bits, *_) = read(make_video(tmp_path / "10.mkv", CLIPS["odd, 10 bits"]), "cpu")
+    assert surface_of(CudaFrame(as_nvdec(ten_bits.native)), tags) is None
+
+
+def test_the_encoder_is_tried_with_the_gpu_s_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    broken: list[Exception] = []
+
+    class Accel:
+        def __init__(self, *words: Any, **named: Any) -> None:
+            made.append((words, named))
+
+    def create(name: str, mode: str, memory: Any) -> Any:
+        assert (name, mode) == (NVENC, "w") and isinstance(memory, Accel)
+        made.append(SimpleNamespace(open=opened))
+        return made[-1]
+
+    def opened() -> None:
+        if broken:
+            raise broken[0]
+
+    codec = SimpleNamespace(CodecContext=SimpleNamespace(create=create), codec=av.codec.codec)
+    monkeypatch.setattr(gpu_codecs, "av", SimpleNamespace(codec=codec, error=av.error))
+    monkeypatch.setattr(gpu_codecs, "HWAccel", Accel)
+    picture = Picture(96, 64, Fraction(1, 30), Fraction(30))
+    there = kept_on_gpu(encoded(), picture)
+    assert (there.on_gpu, there.pix_fmt, there.native, there.codec) == (True, "nv12", "yuv420p", NVENC)
+    assert there.notes == ("frames stayed on the GPU from its decoder to its encoder",)
+    accel, tried = made
+    assert accel == (("cuda",), {"options": {"primary_ctx": "1"}})
+    assert (tried.width, tried.height, tried.pix_fmt, tried.options) == (96, 64, "nv12", there.options)
+    for error in (av.error.ExternalError(-542398533, "failed", None), NotImplementedError("no config")):
+        broken[:] = [error]
+        assert kept_on_gpu(encoded(), picture) == encoded()
 
 
 def test_a_pyav_that_knows_no_gpu_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +305,8 @@ def test_the_encoder_is_tried_with_the_settings_and_the_size(
     info, _ = read(make_video(tmp_path / "in.mp4"), "cpu")
     made: list[Any] = []
 
-    def create(name: str, mode: str) -> Any:
+    def create(name: str, mode: str, memory: Any) -> Any:
+        assert memory is None
         made.append(SimpleNamespace(name=name, mode=mode, open=lambda: None))
         return made[-1]
 

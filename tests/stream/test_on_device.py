@@ -10,36 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream import cli, retoucher
+from stream import cli, on_device, retoucher
 from stream.device import DeviceRetoucher
 from stream.engine import Engine
 from stream.keep import FRECKLES, LINES, MOLES
-from stream.on_device import FRAMES, agreement, device_retoucher
+from stream.on_device import FRAMES, agreement, agreement_in_place, device_retoucher
 from stream.retoucher import Retoucher
 from tests.conftest import require
 from tests.stream.fakes import FakeEngine, FakeFinder, face_at
-from tests.stream.host_board import FakeDeviceEngine, FakeDeviceState, HostBoard
+from tests.stream.host_board import FakeDeviceEngine, FakeDeviceState, HostBoard, OnGpu
 from tests.stream.media import make_video, planes_of
-
-
-class OnGpu(FakeDeviceEngine):
-    """The fake engine under the name of one of a GPU. added: to what it leaves on the GPU, in levels."""
-
-    name = "torch-cuda"
-
-    def __init__(self, added: float = 0.0) -> None:
-        super().__init__(HostBoard())
-        self.added = added
-
-    def begin(self, state: FakeDeviceState, stream: int) -> None:
-        super().begin(state, stream)
-        assert self.board is not None
-        to, added = state.residual.values, self.added
-
-        def spoil() -> None:
-            to[...] += np.float16(added)
-
-        self.board.begin("spoil", spoil)
 
 
 class Failing(OnGpu):
@@ -88,6 +68,49 @@ def test_all_frames_are_under_way_at_once_while_they_are_compared() -> None:
     log = [name for name in engine.board.log if name != "spoil"]
     assert log[:FRAMES] == ["upload"] * FRAMES
     assert log[FRAMES:] == ["crop", "step", "upload", "guard", "paste", "download"] * FRAMES
+
+
+def test_frames_that_lie_there_are_compared_in_their_own_samples() -> None:
+    engine = OnGpu()
+    assert engine.board is not None
+    found = agreement_in_place(engine, engine.board)
+    assert (found.levels, found.objection) == (1, "")
+    assert found.changed_levels >= 10
+    log = [name for name in engine.board.log if name != "spoil"]
+    assert log == [
+        *["upload"] * FRAMES,
+        *["crop", "step", "upload", "guard", "paste", "reached"] * FRAMES,
+        *["download"] * FRAMES,
+    ]
+    spoilt = OnGpu(3.0)
+    assert spoilt.board is not None
+    assert "levels apart from the CPU's" in agreement_in_place(spoilt, spoilt.board).objection
+    shifted = OnGpu(0.5)
+    assert shifted.board is not None
+    assert agreement_in_place(shifted, shifted.board).share > 0.3
+
+
+def test_whether_frames_stay_that_are_decoded_there_is_looked_at_where_it_is_asked(
+    said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stays(**asked: bool) -> bool:
+        with device_retoucher(OnGpu(), **asked) as r:  # type: ignore[union-attr,arg-type]
+            return r.fits((1080, 1920))
+
+    assert stays(decoded_there=True)
+    assert not stays()
+    assert [record.levelno for record in said.records] == [logging.INFO] * 2
+
+    def failing(*_: Any) -> Any:
+        raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
+
+    monkeypatch.setattr(on_device, "agreement_in_place", failing)
+    assert not stays(decoded_there=True)
+    assert [record.levelno for record in said.records[2:]] == [logging.INFO, logging.WARNING]
+    assert said.records[-1].getMessage() == (
+        "engine torch-cuda: frames decoded on the GPU go through the host's memory: "
+        "the first ones on the GPU failed (CUDA out of memory.)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -156,6 +179,23 @@ def made(monkeypatch: pytest.MonkeyPatch, engine: Engine, *words: str) -> Any:
 
 
 @pytest.mark.parametrize(
+    ("words", "stays"),
+    [
+        (["--decoder", "cuda", "--encoder", "nvenc"], True),
+        (["--decoder", "cuda", "--encoder", "nvenc", "--compare", "side"], False),
+        (["--decoder", "cuda"], False),
+        (["--encoder", "nvenc"], False),
+    ],
+    ids=lambda part: "-".join(part) if isinstance(part, list) else "",
+)
+def test_the_command_line_asks_it_of_videos_that_both_codecs_do_there(
+    words: list[str], stays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with made(monkeypatch, OnGpu(), "file", "in.mp4", "out.mp4", *words) as r:
+        assert r.fits((1080, 1920)) == stays
+
+
+@pytest.mark.parametrize(
     ("words", "kind"),
     [
         (["file", "in.mp4", "out.mp4"], DeviceRetoucher),
@@ -206,9 +246,13 @@ def test_the_torch_engine_s_own_network_agrees() -> None:
     require("torch")
     from stream.engines.torch_ import TorchEngine
 
-    found = agreement(TorchEngine("live", 1), HostBoard(at_once=True))
+    engine = TorchEngine("live", 1)
+    found = agreement(engine, HostBoard(at_once=True))
     assert found.objection == ""
     assert found.share < 0.002
+    found = agreement_in_place(engine, HostBoard(at_once=True))
+    assert found.objection == ""
+    assert found.share < 0.12
 
 
 @pytest.mark.gpu
@@ -218,7 +262,8 @@ def test_frames_of_this_gpu_agree(record_property: Any) -> None:
 
     engine = load_engine("torch-cuda")
     assert isinstance(engine, DeviceEngine)
-    found = agreement(engine, CupyBoard())
-    record_property("levels", found.levels)
-    record_property("share", f"{found.share:.2%}")
-    assert found.objection == ""
+    for name, measure in (("", agreement), ("in place: ", agreement_in_place)):
+        found = measure(engine, CupyBoard())
+        record_property(f"{name}levels", found.levels)
+        record_property(f"{name}share", f"{found.share:.2%}")
+        assert found.objection == ""

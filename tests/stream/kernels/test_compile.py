@@ -18,6 +18,7 @@ REALS = ("half_t", "float")
 
 def variants() -> list[Variant]:
     crops = product(range(3), ("byte", *REALS), (0, 1))
+    pastes = product(range(3), REALS, (0, 1))
     warps = [
         (f"REAL={real}", f"FLOW={flow}", f"VECTOR={vector}", f"FLOW_PIXELS={pixels}")
         for real, flow, pixels in product(REALS, REALS, (0, 1))
@@ -27,7 +28,7 @@ def variants() -> list[Variant]:
         *(Variant("crop", (f"FORMAT={f}", f"OUT={out}", f"PIXELS={p}")) for f, out, p in crops),
         *(Variant("warp", defines) for defines in warps),
         *(Variant("guard", (f"REAL={real}",)) for real in REALS),
-        *(Variant("paste", (f"REAL={real}", f"CELLS={cells}")) for real, cells in product(REALS, (0, 1))),
+        *(Variant("paste", (f"FORMAT={f}", f"REAL={real}", f"CELLS={cells}")) for f, real, cells in pastes),
     ]
 
 
@@ -84,7 +85,7 @@ def test_it_compiles_without_a_warning(variant: Variant) -> None:
     [
         (Variant("crop", ("FORMAT=0", "OUT=half_t", "PIXELS=0")), "ld.global.v4.u32"),
         (Variant("warp", ("REAL=half_t", "FLOW=half_t", "VECTOR=8", "FLOW_PIXELS=1")), "st.global.v4.u32"),
-        (Variant("paste", ("REAL=half_t", "CELLS=1")), "ld.shared.v4.f32"),
+        (Variant("paste", ("FORMAT=0", "REAL=half_t", "CELLS=1")), "ld.shared.v4.f32"),
     ],
 )
 def test_it_moves_sixteen_bytes_at_once(variant: Variant, wanted: str) -> None:

@@ -47,8 +47,10 @@ class FakeCupy(ModuleType):
                 pass
 
             def record(self) -> SimpleNamespace:
-                fake.events.append(SimpleNamespace(done=False))
-                return fake.events[-1]
+                event = SimpleNamespace(done=False)
+                event.synchronize = lambda: setattr(event, "done", True)
+                fake.events.append(event)
+                return event
 
         class RawModule:
             def __init__(self, code: str, options: tuple[str, ...]) -> None:
@@ -173,6 +175,15 @@ def test_frames_that_two_threads_send_at_once_both_have_their_memory(fake: FakeC
     board.upload(frame, 16)
     other.join()
     assert len(fake.pinned) == 3 and all(memory() is not None for memory in fake.pinned)
+
+
+def test_what_was_set_going_is_waited_for_by_an_event_of_the_board_s_stream(fake: FakeCupy) -> None:
+    board = importlib.import_module("stream.kernels.cupy_").CupyBoard()
+    wait = board.reached()
+    (event,) = fake.events
+    assert not event.done
+    wait()
+    assert event.done
 
 
 def test_what_is_held_in_reserve_is_given_back(fake: FakeCupy) -> None:

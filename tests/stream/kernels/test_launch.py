@@ -37,9 +37,10 @@ def test_no_face_asks_for_more_shared_memory_than_there_is(
     guard = np.full((FACE_PX, FACE_PX), 255, np.uint8)
     place = placed(guard, to_face, (height, width))
     if place is not None:
-        pasted = launch.paste(frame, Residual(0), 0, place, 1.0)
-        assert pasted.shared_bytes <= SHARED_BYTES
-        assert all(1 <= blocks < 65536 for blocks in pasted.grid)
+        for surface in (frame, Surface("nv12", width, height, (0, 0), (width, width + width % 2))):
+            pasted = launch.paste(surface, Residual(0), 0, place, 1.0)
+            assert pasted.shared_bytes <= SHARED_BYTES
+            assert all(1 <= blocks < 65536 for blocks in pasted.grid)
 
 
 @pytest.mark.parametrize("size", [(MAX_SIDE_PX + 1, 10), (10, MAX_SIDE_PX + 1), (0, 10)])

@@ -17,7 +17,7 @@ from stream.composite import Box, Guard, add_residual
 from stream.crop import FACE_PX, crop_face, part_read, scale_of
 from stream.frame import ColourTags
 from stream.kernels.launch import UNTAGGED
-from stream.planes import yuv_to_rgb
+from stream.planes import LAYOUTS, add_residual_to_planes, rgb_to_yuv, yuv_to_rgb
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[Any]
@@ -46,20 +46,27 @@ def crop(
 
 def _crop_yuv(planes: Sequence[Bytes], to_face: npt.NDArray[np.float64], tags: ColourTags) -> Bytes:
     """Cropped as YUV, each chroma sample standing for its 2x2 pixels, and then made RGB."""
-    luma = planes[0]
-    height, width = luma.shape
-    chroma = planes[1] if len(planes) == 2 else np.dstack(planes[1:])
-    wide = chroma.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
-    size = (FACE_PX, FACE_PX)
-    part = part_read(luma.shape, to_face, size, 1.0 / max(scale_of(to_face), 1e-6))
-    yuv = cv2.warpAffine(
-        part.of(np.dstack([luma, wide])).astype(np.float32),
+    size, yuv = (FACE_PX, FACE_PX), _yuv_of(planes)
+    part = part_read(yuv.shape, to_face, size, 1.0 / max(scale_of(to_face), 1e-6))
+    warped = cv2.warpAffine(
+        part.of(yuv).astype(np.float32),
         part.matrix,
         size,
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    matrix, black = yuv_to_rgb(tags, height)
+    return _rgb_of(np.asarray(warped), tags, yuv.shape[0])
+
+
+def _yuv_of(planes: Sequence[Bytes]) -> Bytes:
+    """uint8 [H, W, 3], each chroma sample standing for its 2x2 pixels."""
+    (height, width), chroma = planes[0].shape, planes[1] if len(planes) == 2 else np.dstack(planes[1:])
+    wide = chroma.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+    return np.dstack([planes[0], wide])
+
+
+def _rgb_of(yuv: Floats, tags: ColourTags, lines: int) -> Bytes:
+    matrix, black = yuv_to_rgb(tags, lines)
     rgb = (yuv - np.array([black, 128.0, 128.0], np.float32)) @ matrix.T
     return np.asarray(np.clip(np.rint(rgb), 0, 255), np.uint8)
 
@@ -97,6 +104,39 @@ def paste(
     """Add amount * residual [3, 512, 512], of any float, times guard to the frame; see add_residual."""
     levels = residual.astype(np.float32).transpose(1, 2, 0)
     return add_residual(frame_rgb_u8, levels, guard, to_face, amount)
+
+
+def paste_yuv(
+    planes: Sequence[Bytes],
+    residual: Floats,
+    guard: Guard,
+    to_face: npt.NDArray[np.float64],
+    amount: float,
+    tags: ColourTags = UNTAGGED,
+) -> None:
+    """The same in an NV12 or I420 frame: what RGB gains, in whole levels, carried to its planes."""
+    before = rgb_of(planes, tags)
+    after = before.copy()
+    paste(after, residual, guard, to_face, amount)
+    carry(planes, before, after, tags)
+
+
+def rgb_of(planes: Sequence[Bytes], tags: ColourTags) -> Bytes:
+    """uint8 [H, W, 3] RGB of an NV12 or I420 frame."""
+    yuv = _yuv_of(planes)
+    return _rgb_of(yuv, tags, yuv.shape[0])
+
+
+def carry(planes: Sequence[Bytes], before: Bytes, after: Bytes, tags: ColourTags) -> None:
+    """Add to an NV12 or I420 frame what its RGB gained, as stream.planes.add_residual_to_planes does."""
+    change = np.asarray(cv2.subtract(after, before, dtype=cv2.CV_32F))
+    chroma = cv2.split(planes[1]) if len(planes) == 2 else planes[1:]
+    apart = [planes[0].copy(), *(plane.copy() for plane in chroma)]
+    to_yuv = rgb_to_yuv(tags, planes[0].shape[0])
+    add_residual_to_planes(apart, change, (0, 0), LAYOUTS["yuv420p"], to_yuv)
+    together = [apart[0], np.dstack(apart[1:])] if len(planes) == 2 else apart
+    for plane, retouched in zip(planes, together, strict=True):
+        plane[...] = retouched
 
 
 def residual_of(residual_cells: Floats, map_cells: Floats) -> npt.NDArray[np.float32]:
