@@ -38,8 +38,10 @@ def test_every_frame_of_the_clip_tells_its_number(tmp_path: Path) -> None:
 
 def shown(delay_ms: float, growth: float = 0.0, every: int = 1) -> dict[str, list[list[float]]]:
     """Twice round the clip; the result late by so much, and only each `every`-th frame of it."""
-    own = [[float(index % FRAMES), 1000.0 * index / FPS] for index in range(2 * FRAMES)]
-    late = [[n, t + delay_ms + growth * t / 60e3] for index, (n, t) in enumerate(own) if index % every == 0]
+    own = [[float(index % FRAMES), 1000.0 * index / FPS, index] for index in range(2 * FRAMES)]
+    late = [
+        [n, t + delay_ms + growth * t / 60e3, index // every] for n, t, index in own if index % every == 0
+    ]
     return {"self": own, "result": late}
 
 
@@ -57,12 +59,22 @@ def test_growth_and_a_lower_rate_are_found() -> None:
     assert figures["fps"] == pytest.approx(FPS / 2, rel=0.01)
 
 
+def test_frames_count_that_were_presented_while_the_page_was_busy_and_those_shown_twice_do_not() -> None:
+    seen = shown(50.0)
+    busy = [entry for index, entry in enumerate(seen["result"]) if index % 5]
+    assert delays({**seen, "result": busy})["fps"] == pytest.approx(FPS, rel=0.01)
+    twice = [
+        [seen["result"][index - index % 2][0], *seen["result"][index][1:]] for index in range(2 * FRAMES)
+    ]
+    assert delays({**seen, "result": twice})["fps"] == pytest.approx(FPS / 2, rel=0.01)
+
+
 def test_frames_without_a_number_are_left_out_and_a_dark_screen_is_said() -> None:
     seen = shown(80.0)
     seen["result"][5][0] = -1.0
     assert delays(seen)["p50_ms"] == pytest.approx(80.0)
     with pytest.raises(BenchError, match="no barcode"):
-        delays({"self": seen["self"], "result": [[-1.0, float(at)] for at in range(100)]})
+        delays({"self": seen["self"], "result": [[-1.0, float(at), at] for at in range(100)]})
 
 
 def test_targets_are_held_against_the_echo_of_the_same_size() -> None:
