@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -38,6 +39,13 @@ class CompiledEngine(TorchEngine):
         self._compiled(state)
 
 
+def _own_stream(device: torch.device) -> AbstractContextManager[object]:
+    """The stream that there is, also after a recording that failed, which leaves torch on the recording's."""
+    if device.type == "cpu":
+        return nullcontext()
+    return torch.cuda.stream(torch.cuda.current_stream(device))
+
+
 def compiled_beside(engine: TorchEngine, network: VRetouchEr) -> CompiledEngine:
     """A CompiledEngine that has stepped beside the engine, and is compiled.
 
@@ -45,8 +53,9 @@ def compiled_beside(engine: TorchEngine, network: VRetouchEr) -> CompiledEngine:
         BenchError: it cannot be compiled or recorded, or computes something else.
     """
     try:
-        made = CompiledEngine(engine, network)
-        apart = parity.measure(made, engine).residual_levels
+        with _own_stream(engine.device):
+            made = CompiledEngine(engine, network)
+            apart = parity.measure(made, engine).residual_levels
     except Exception as error:  # the compiler's own, or those of the compilers that it calls
         raise BenchError(first_line(getattr(error, "inner_exception", error))) from error
     if not apart <= parity.LEVELS:

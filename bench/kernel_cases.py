@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,8 @@ SIZE = (3840, 2160)
 # So many pictures that none of them is still in a cache when its turn comes again.
 FRAMES = 8
 REACH_PX = 4.0
-AMOUNT = 0.9
+# There and back: pictures that only grew lighter would soon be white, and nothing left to write.
+AMOUNTS = (0.9, -0.9)
 Matrix = npt.NDArray[np.float64]
 Run = Callable[[Launch], None]
 
@@ -106,15 +108,16 @@ def _warp(size: tuple[int, int], device: str, dtype: torch.dtype, run: Run) -> C
 
 def _paste(frames: Tensor, to_face: Matrix, dtype: torch.dtype, run: Run) -> Case:
     pasted = _pasted(to_face, frames.shape[1:], frames.device, dtype)
-    to_paste = [pasted.launch(surface_of(f)) for f in frames]
+    turns = [*product(AMOUNTS, frames)]
+    to_paste = [pasted.launch(surface_of(frame), amount) for amount, frame in turns]
     x0, y0, x1, y1 = pasted.place.box
 
     def plain() -> None:
-        for frame in frames:
+        for amount, frame in turns:
             region = frame[y0:y1, x0:x1]
-            region.copy_((region + pasted.by_torch().permute(1, 2, 0)).clamp(0.0, 255.0))
+            region.copy_((region + pasted.by_torch(amount).permute(1, 2, 0)).clamp(0.0, 255.0))
 
-    return Case("paste", pasted.bytes(6), len(frames), lambda: _all(run, to_paste), plain)
+    return Case("paste", pasted.bytes(6), len(to_paste), lambda: _all(run, to_paste), plain)
 
 
 def _paste_nv12(size: tuple[int, int], to_face: Matrix, device: str, dtype: torch.dtype, run: Run) -> Case:
@@ -123,19 +126,20 @@ def _paste_nv12(size: tuple[int, int], to_face: Matrix, device: str, dtype: torc
     shape = (FRAMES, height * 3 // 2, width)
     frames = torch.randint(112, 144, shape, dtype=torch.uint8, generator=random).to(device)
     pasted = _pasted(to_face, (height, width), frames.device, dtype)
-    to_paste = [pasted.launch(_nv12_of(f)) for f in frames]
+    turns = [*product(AMOUNTS, frames)]
+    to_paste = [pasted.launch(_nv12_of(frame), amount) for amount, frame in turns]
     x0, y0, x1, y1 = pasted.place.box
     to_yuv = torch.from_numpy(rgb_to_yuv(UNTAGGED, height)).to(frames.device, dtype)
 
     def plain() -> None:
-        for frame in frames:
+        for amount, frame in turns:
             luma, chroma = frame[y0:y1, x0:x1], frame[height + y0 // 2 : height + y1 // 2, x0:x1]
-            change = torch.einsum("oi,ihw->ohw", to_yuv, pasted.by_torch())
+            change = torch.einsum("oi,ihw->ohw", to_yuv, pasted.by_torch(amount))
             luma.copy_((luma + torch.round(change[0])).clamp(0.0, 255.0))
             shared = torch.round(F.avg_pool2d(change[1:], 2)).permute(1, 2, 0).flatten(1)
             chroma.copy_((chroma + shared).clamp(0.0, 255.0))
 
-    return Case("paste_nv12", pasted.bytes(3), len(frames), lambda: _all(run, to_paste), plain)
+    return Case("paste_nv12", pasted.bytes(3), len(to_paste), lambda: _all(run, to_paste), plain)
 
 
 def _nv12_of(frame: Tensor) -> Surface:
@@ -153,22 +157,22 @@ class _Pasted:
     guard: Tensor
     place: Placed
 
-    def launch(self, surface: Surface) -> Launch:
+    def launch(self, surface: Surface, amount: float) -> Launch:
         layer = Residual(self.residual.data_ptr(), _numpy(self.residual.dtype))
-        return launch.paste(surface, layer, self.guard.data_ptr(), self.place, AMOUNT)
+        return launch.paste(surface, layer, self.guard.data_ptr(), self.place, amount)
 
     def bytes(self, per_pixel: int) -> int:
         """Those to be moved, where a pixel's samples, read and written, are so many."""
         x0, y0, x1, y1 = self.place.box
         return per_pixel * (x1 - x0) * (y1 - y0) + self.residual.nbytes + self.guard.nbytes
 
-    def by_torch(self) -> Tensor:
+    def by_torch(self, amount: float) -> Tensor:
         """The whole levels [3, h, w] that RGB gains."""
         left, top, right, bottom = self.place.part
         soft = self.guard.to(self.residual.dtype) / 255.0
         layers = torch.cat([self.residual, soft[None]])[None, :, top:bottom, left:right]
         seen = F.grid_sample(layers, self._grid, padding_mode="zeros", align_corners=False)[0]
-        return torch.round(seen[:3] * seen[3:] * AMOUNT)
+        return torch.round(seen[:3] * seen[3:] * amount)
 
     @cached_property
     def _grid(self) -> Tensor:

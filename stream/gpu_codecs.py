@@ -3,6 +3,7 @@ before and after, or stay on the GPU."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,8 @@ from stream.output import OutputError
 
 _NV12 = "nv12"
 _STAYED = "frames stayed on the GPU from its decoder to its encoder"
+_THROUGH_HOST = "frames decoded on the GPU go through the host's memory"
+_LOG = logging.getLogger("vretouch.engine")
 _FAILED = (av.error.FFmpegError, av.codec.codec.UnknownCodecError, NotImplementedError)
 
 
@@ -25,7 +28,7 @@ def nvdec(*, stay: bool = False) -> HWAccel:
     """What av.open takes to decode on the GPU and nowhere else.
 
     stay: frames are left on the GPU, in the context that CuPy and torch have too. FFmpeg takes that one only
-    where it comes first; else the frames go to the host's memory all the same.
+    where it comes first; else a warning is logged, and the frames go to the host's memory all the same.
 
     Raises:
         SourceError: FFmpeg finds no NVIDIA GPU.
@@ -35,7 +38,9 @@ def nvdec(*, stay: bool = False) -> HWAccel:
         hwaccel.create(av.codec.Codec("h264", "r"))
     except _FAILED as error:
         if stay:
-            return nvdec()
+            host = nvdec()
+            _LOG.warning(f"{_THROUGH_HOST}: FFmpeg does not share the GPU ({reason_of(error)})")
+            return host
         raise SourceError(
             f"there is no NVIDIA GPU with its driver to decode on (FFmpeg: {reason_of(error)}); leave out "
             "--decoder cuda to decode on the CPU"
@@ -79,11 +84,12 @@ def check_encoder(encoding: Encoding, picture: Picture) -> None:
 
 def kept_on_gpu(encoding: Encoding, picture: Picture) -> Encoding:
     """The same for frames that lie on the GPU as NV12, if NVENC takes such pictures there: tried as in
-    `check_encoder`. As it was if not."""
+    `check_encoder`. As it was, with a warning, if not."""
     there = replace(encoding, pix_fmt=_NV12, notes=(*encoding.notes, _STAYED), on_gpu=True)
     try:
         _open(there, picture)
-    except _FAILED:
+    except _FAILED as error:
+        _LOG.warning(f"{_THROUGH_HOST}: NVENC takes none from the GPU's ({reason_of(error)})")
         return encoding
     return there
 

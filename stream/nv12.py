@@ -14,6 +14,7 @@ from stream.planes import LAYOUTS, add_residual_to_planes, rgb_to_yuv, yuv_to_rg
 
 Bytes = npt.NDArray[np.uint8]
 _GREY = 128.0
+_GAP_ROWS, _PITCH_BYTES = 8, 256
 
 
 def nv12_of(rgb_u8: Bytes) -> Bytes:
@@ -44,11 +45,25 @@ def retouched_nv12(frame: Bytes, rgb_u8: Bytes, retouched_rgb_u8: Bytes) -> Byte
     return np.concatenate([planes[0], np.dstack(planes[1:]).reshape(len(luma) // 2, -1)])
 
 
+def laid_out(frame: Bytes) -> Bytes:
+    """The frame as decoders lay it out: rows further apart than they are long, and rows of nothing between
+    luma and chroma."""
+    rows, width = frame.shape
+    spaced = np.insert(frame, [rows * 2 // 3] * _GAP_ROWS, 0, axis=0)
+    return np.pad(spaced, ((0, 0), (0, -width % _PITCH_BYTES)))
+
+
+def as_it_was(laid: Bytes, shape: tuple[int, ...]) -> Bytes:
+    """The frame, of that shape, out of what `laid_out` made of it."""
+    height = shape[0] * 2 // 3
+    return np.delete(laid, range(height, height + _GAP_ROWS), axis=0)[:, : shape[1]]
+
+
 def surface_at(address: int, shape: tuple[int, ...]) -> Surface:
-    """Such an array on a GPU, by its address and shape, as a frame there."""
+    """A frame of this shape on a GPU, `laid_out`, by its address."""
     rows, width = shape
-    height = rows * 2 // 3
-    return Surface("nv12", width, height, (address, address + height * width), (width, width))
+    height, pitch = rows * 2 // 3, width + -width % _PITCH_BYTES
+    return Surface("nv12", width, height, (address, address + (height + _GAP_ROWS) * pitch), (pitch, pitch))
 
 
 def _parts(frame: Bytes) -> tuple[Bytes, Bytes]:

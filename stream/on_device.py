@@ -19,7 +19,7 @@ from stream.errors import EngineError, VretouchError, first_line
 from stream.face import LANDMARKS, Detection, Roi, box_around, roi_around
 from stream.kernels.board import Board
 from stream.kernels.launch import MAX_SIDE_PX
-from stream.nv12 import nv12_of, retouched_nv12, rgb_of_nv12, surface_at
+from stream.nv12 import as_it_was, laid_out, nv12_of, retouched_nv12, rgb_of_nv12, surface_at
 from stream.parity import LEAST_LEVELS, spotted_faces
 from stream.regions import FACE_OVAL
 from stream.results import Located
@@ -141,13 +141,14 @@ def agreement_in_place(engine: DeviceEngine, board: Board, keep: Collection[str]
     clip, finder = _clip(), _Finder()
     frames = [nv12_of(np.ascontiguousarray(frame[:, :-1])) for frame, _ in clip]
     shots = [(rgb_of_nv12(frame), face) for frame, (_, face) in zip(frames, clip, strict=True)]
-    held = [board.upload(frame, frame.shape[1]) for frame in frames]
+    laid = [laid_out(frame) for frame in frames]
+    held = [board.upload(one, one.shape[1]) for one in laid]
     there = (surface_at(one.address, frame.shape) for one, frame in zip(held, frames, strict=True))
     with DeviceRetoucher(engine, board, keep=keep, finder=finder, in_place=True) as on_device:
         _retouched(
             on_device, shots, finder, lambda rgb, at_s: on_device.locate(rgb, at_s, surface=next(there))
         )
-    got = [board.download(one)() for one in held]
+    got = [as_it_was(board.download(one)(), frame.shape) for one, frame in zip(held, frames, strict=True)]
     wanted = [
         retouched_nv12(frame, rgb, after)
         for frame, (rgb, _), after in zip(frames, shots, _on_host(engine, keep, shots, finder), strict=True)

@@ -24,14 +24,20 @@ def cases() -> dict[str, Case]:
     """Two pictures of which a crop averages 2x2 pixels, the kernels' sources on this CPU."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bench.kernel_cases.FRAMES", 2)
+        patch.setattr("bench.kernel_cases.AMOUNTS", (0.9,))
         return {case.name: case for case in cases_of((1280, 1100), "cpu", torch.float32, run_on_cpu)}
 
 
-def written(case: Case) -> list[np.ndarray]:
-    """What the case's two ways write, found in the tensors that they share."""
+def shared(case: Case) -> list[torch.Tensor]:
+    """The tensors that the case's two ways share."""
     held = [cell.cell_contents for cell in case.plain.__closure__ or ()]
-    tensors = [value for value in held if isinstance(value, torch.Tensor)]
-    results = []
+    pasted = [frame for turns in held if isinstance(turns, list) for _, frame in turns]
+    return [value for value in held if isinstance(value, torch.Tensor)] + pasted[:1]
+
+
+def written(case: Case) -> list[np.ndarray]:
+    """What the case's two ways write, of the first picture where they write to several."""
+    tensors, results = shared(case), []
     for way in (case.kernel, case.plain):
         before = [tensor.clone() for tensor in tensors]
         way()
@@ -50,6 +56,20 @@ def test_torch_and_the_kernel_do_the_same(cases: dict[str, Case], name: str, bou
     assert np.abs(kernel - plain).max() <= bound
     assert kernel.std() > 0
     assert np.abs(kernel - plain).mean() <= bound / 4
+
+
+def test_a_round_of_pastes_leaves_as_much_to_write_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.kernel_cases.FRAMES", 1)
+    for case in cases_of((640, 600), "cpu", torch.float32, run_on_cpu):
+        if not case.name.startswith("paste"):
+            continue
+        frame = shared(case)[-1]
+        before = frame.clone()
+        for _ in range(3):
+            case.kernel()
+        moved = (frame.int() - before.int()).abs()
+        # Beside whole levels, as three rounds of one way would move every sample by twenty.
+        assert float(moved.float().mean()) < 1.0, case.name
 
 
 def test_bytes_are_those_that_have_to_be_moved(cases: dict[str, Case]) -> None:

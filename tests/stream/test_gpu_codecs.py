@@ -134,7 +134,7 @@ def test_pyav_is_asked_for_the_gpu_and_nothing_else(monkeypatch: pytest.MonkeyPa
 
 
 def test_frames_are_left_on_the_gpu_where_ffmpeg_may_share_its_context(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It may not where CuPy or torch came first: a PyAV of today then says what is raised here."""
     asked: list[bool] = []
@@ -151,10 +151,14 @@ def test_frames_are_left_on_the_gpu_where_ffmpeg_may_share_its_context(
 
     monkeypatch.setattr(gpu_codecs, "HWAccel", Accel)
     nvdec(stay=True)
-    assert asked == [True]
+    assert asked == [True] and not caplog.messages
     taken[0] = False
     nvdec(stay=True)
     assert asked == [True, True, False]
+    assert caplog.messages == [
+        "frames decoded on the GPU go through the host's memory: FFmpeg does not share the GPU (operation "
+        "not supported)"
+    ]
 
 
 def test_where_a_frame_lies(tmp_path: Path) -> None:
@@ -175,7 +179,9 @@ def test_where_a_frame_lies(tmp_path: Path) -> None:
     assert surface_of(CudaFrame(as_nvdec(ten_bits.native)), tags) is None
 
 
-def test_the_encoder_is_tried_with_the_gpu_s_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_encoder_is_tried_with_the_gpu_s_memory(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     made: list[Any] = []
     broken: list[Exception] = []
 
@@ -205,6 +211,8 @@ def test_the_encoder_is_tried_with_the_gpu_s_memory(monkeypatch: pytest.MonkeyPa
     for error in (av.error.ExternalError(-542398533, "failed", None), NotImplementedError("no config")):
         broken[:] = [error]
         assert kept_on_gpu(encoded(), picture) == encoded()
+    reasons = [message.partition("NVENC takes none from the GPU's ")[2] for message in caplog.messages]
+    assert reasons == ["(failed)", "(no config)"]
 
 
 def test_a_pyav_that_knows_no_gpu_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

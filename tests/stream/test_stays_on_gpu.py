@@ -21,6 +21,7 @@ from stream.on_device import FRAMES
 from stream.source import VideoSource
 from tests.stream.fakes import FakeFinder, face_at
 from tests.stream.host_board import FakeDeviceEngine, OnGpu
+from tests.stream.in_place import retouched_in_place
 from tests.stream.media import Clip, FakeRetoucher, make_video, packets_of, planes_of, times_of
 from tests.stream.nvidia import CudaFrame, Nvidia
 
@@ -260,3 +261,23 @@ def test_this_gpu_s_file_is_the_cpu_s(tmp_path: Path, record_property: Any) -> N
     assert max(level.max() for level in levels) <= 3
     assert np.mean([level.mean() for level in levels]) < 0.05
     assert max(change.max() for change in apart(outs["gpu"], source)) >= 5
+
+
+def test_frames_decoded_there_are_retouched_there(card: Nvidia, tmp_path: Path) -> None:
+    """Of what the GPU's own test makes."""
+    apart_by, changed_by = retouched_in_place(make_video(tmp_path / "in.mp4"), OnGpu)
+    assert apart_by <= 1.0 and changed_by >= 5
+    assert card.opened == ["stay"]
+
+
+@pytest.mark.gpu
+def test_this_gpu_s_decoder_is_enough(tmp_path: Path, record_property: Any) -> None:
+    """Data centres' cards decode and have no encoder. In a process of its own, as above."""
+    write_clip(tmp_path / "in.mp4", 30)
+    command = [sys.executable, "-m", "tests.stream.in_place", str(tmp_path / "in.mp4")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    apart_by, changed_by = (float(word) for word in done.stdout.split())
+    record_property("levels", apart_by)
+    assert apart_by <= 3.0
+    assert changed_by >= 5
