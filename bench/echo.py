@@ -9,7 +9,9 @@ from aiohttp import web
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.rtcrtpsender import RTCRtpSender
 
-PAGE = """<!doctype html><title>echo</title><video id=self autoplay muted playsinline></video>
+# Side by side: a browser plays no muted video by itself that nobody sees.
+PAGE = """<!doctype html><title>echo</title><style>video { width: 48vw }</style>
+<video id=self autoplay muted playsinline></video>
 <video id=result autoplay muted playsinline></video><button id=start>Start</button><script>
 document.getElementById('start').onclick = async () => {
   const [width, height] = location.hash.slice(1).split('x').map(Number);

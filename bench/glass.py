@@ -67,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--codec", choices=("vp8", "h264"), default="h264", help="(h264, as with `auto`)")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long each is watched")
     parser.add_argument("--threads", type=int, metavar="N", help="cores for the relay's network")
+    parser.add_argument("--no-echo", dest="echo", action="store_false", help="leave the echo out")
     parser.add_argument("--chromium", default=CHROMIUM, metavar="FILE")
     parser.add_argument("--json", metavar="FILE", help="write the figures (- for standard output)")
 
@@ -77,7 +78,7 @@ def main(options: argparse.Namespace) -> int:
         raise BenchError(f"there is no Chromium at {options.chromium}; install it or name it with --chromium")
     runs = []
     for size in options.sizes:
-        for server in ("echo", "relay"):
+        for server in ("echo", "relay") if options.echo else ("relay",):
             run = measured(server, size, options)
             runs.append(run)
             print(line(run), file=sys.stderr, flush=True)
