@@ -144,7 +144,10 @@ def measured(server: str, size: str, options: argparse.Namespace) -> dict[str, A
 
 
 def choose_size(page: Any, size: str) -> None:
-    """Choose the size on the relay's page, where it is offered."""
+    """Choose the size on the relay's page; BenchError where it offers no such size."""
+    offered = page.evaluate("[...document.getElementById('size').options].map(each => each.value)")
+    if size not in offered:
+        raise BenchError(f"the relay's page offers no {size}; give {' or '.join(offered)}")
     page.select_option("#size", size)
 
 
