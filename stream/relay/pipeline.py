@@ -86,7 +86,7 @@ class Pipeline:
         pts, time_base = native.pts, native.time_base
         if pts is None or time_base is None:
             return
-        if reason := self._dropped_as(native, float(pts * time_base)):
+        if reason := self._dropped_as(native, float(pts * time_base), arrival_ns / 1e9):
             self.counts[reason] += 1
             if reason == "behind" and self._filter is not None:
                 self._filter.passed_by(pts, time_base)
@@ -139,11 +139,11 @@ class Pipeline:
         rate = RateControl(self._options.bitrate_kbps, self._options.max_bitrate_kbps)
         return Fanout(self._codec, self._options.fps, rate)
 
-    def _dropped_as(self, native: VideoFrame, pts_s: float) -> str | None:
+    def _dropped_as(self, native: VideoFrame, pts_s: float, arrival_s: float) -> str | None:
         """Why a frame does not go on, or None."""
         if not self._options.admits(native.width, native.height):
             return "too_large"
-        if not self._pace.admits(pts_s):
+        if not self._pace.admits(pts_s, arrival_s):
             return "too_fast"
         self._plain_watched = self.plain.watched
         if not any(fanout.watched for fanout in self._fanouts()):

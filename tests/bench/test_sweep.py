@@ -118,7 +118,7 @@ def test_what_cannot_be_timed_is_a_sentence(
         (["--no-rivals"], "--no-rivals needs --device"),
         (["--device", "cpu", "--model", "x.onnx"], "--model has no use with --device; leave one of them out"),
         (["--device", "cpu", "--seconds", "20"], "--seconds has no use with --device"),
-        (["--device", "cpu", "--minutes", "0"], "--minutes has no use with --device"),
+        (["--device", "cpu", "--minutes", "1"], "--minutes has no use with --device"),
         (["--device", "cpu", "--no-delta"], "--no-delta has no use with --device"),
     ],
 )

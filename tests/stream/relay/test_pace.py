@@ -10,8 +10,9 @@ from stream.relay.pace import Pace
 
 
 def passed(fps: float, times_s: list[float]) -> list[float]:
+    """Those that pass of frames that come in their own time."""
     pace = Pace(fps)
-    return [time_s for time_s in times_s if pace.admits(time_s)]
+    return [time_s for time_s in times_s if pace.admits(time_s, time_s)]
 
 
 @pytest.mark.parametrize("fps", [10, 15, 24, 30])
@@ -27,5 +28,13 @@ def test_a_faster_one_is_thinned_to_the_cap(fps: int, kept: float) -> None:
     assert len(passed(30.0, times)) == pytest.approx(kept * len(times), rel=0.02)
 
 
-def test_after_a_pause_and_after_time_jumps_it_goes_on() -> None:
-    assert passed(30.0, [0.0, 10.0, 10.001, 10.002, 3.0, 3.001]) == [0.0, 10.0, 3.0]
+def test_after_a_pause_and_after_times_that_jump_it_goes_on() -> None:
+    pace = Pace(30.0)
+    came = [(0.0, 0.0), (10.0, 10.0), (10.001, 10.001), (3.0, 11.2), (3.001, 11.201), (3.04, 11.24)]
+    assert [pts_s for pts_s, arrival_s in came if pace.admits(pts_s, arrival_s)] == [0.0, 10.0, 3.0, 3.04]
+
+
+def test_frames_stamped_far_apart_are_no_way_past_the_cap() -> None:
+    pace = Pace(30.0)
+    passed_s = [number for number in range(1000) if pace.admits(2.0 * number, number / 200.0)]
+    assert len(passed_s) <= 5
