@@ -1,5 +1,5 @@
-"""FFmpeg as a publisher: numbered frames by its WHIP muxer, in a process of its own, as it holds Python's lock
-while it connects. Arguments: address, certificate, key, how many frames."""
+"""FFmpeg as a publisher: numbered frames by its WHIP muxer, in a process of its own, as it holds Python's
+lock while it connects. Arguments: address, certificate, key, how many frames."""
 
 from __future__ import annotations
 
