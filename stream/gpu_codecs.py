@@ -13,7 +13,7 @@ from av.codec.hwaccel import HWAccel
 
 from stream.encoding import NVENC, Encoding, Picture
 from stream.errors import SourceError, reason_of
-from stream.frame import ColourTags
+from stream.frame import ColourTags, Frame, VideoInfo
 from stream.kernels.launch import Surface
 from stream.output import OutputError
 
@@ -66,6 +66,14 @@ def surface_of(native: Any, tags: ColourTags) -> Surface | None:
     planes = native.planes
     addresses, pitches = (tuple(getattr(p, of) for p in planes) for of in ("buffer_ptr", "line_size"))
     return Surface(_NV12, native.width, native.height, addresses, pitches, tags)
+
+
+def left_there(frame: Frame, native: Any, info: VideoInfo) -> Frame:
+    """The frame with the decoder's own, `native`, where that lies on a GPU as the video's first one does."""
+    surface = surface_of(native, info.tags)
+    if surface is None or (surface.width, surface.height) != (info.width, info.height):
+        return frame
+    return replace(frame, native=native, surface=surface)
 
 
 def check_encoder(encoding: Encoding, picture: Picture) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream.errors import SourceError
-from stream.frame import ColourTags
+from stream.frame import ColourTags, VideoInfo
 from stream.planes import FULL, LAYOUTS, known_matrix, matrix_of
 
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
@@ -91,6 +91,22 @@ def as_planar(native: Any, tags: ColourTags) -> Any:
             plane[:] = 1 << (LAYOUTS[renamed.format.name].bits - 1)
     renamed.colorspace, renamed.color_range = tags.matrix, tags.range
     return renamed
+
+
+def planar_of(native: Any, info: VideoInfo, native_as: str | None) -> Any:
+    """The frame with the first one's size and in the format asked for, if one is, its time kept."""
+    resized = (native.width, native.height) != (info.width, info.height)
+    planar = as_planar(native, info.tags) if info.native else native
+    if resized or (native_as and planar.format.name != native_as):
+        format = native_as or native.format.name
+        planar = planar.reformat(info.width, info.height, format, interpolation="BICUBIC", threads=1)
+    planar.pts, planar.time_base, planar.duration = native.pts, native.time_base, native.duration
+    return planar
+
+
+def is_picture(stream: Any) -> bool:
+    """Whether a video stream is a cover picture."""
+    return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
 def plane_arrays(native: Any) -> list[npt.NDArray[Any]]:

@@ -7,7 +7,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -21,9 +20,9 @@ from av.container import InputContainer
 
 from stream.errors import SourceError, reason_of
 from stream.frame import Frame, Orientation, VideoInfo, orientation_from_matrix
-from stream.gpu_codecs import in_host_memory, is_on_gpu, nvdec, surface_of
+from stream.gpu_codecs import in_host_memory, is_on_gpu, left_there, nvdec, surface_of
 from stream.job import CPU, PIPE, RawVideo, Span
-from stream.native import as_planar, native_format, refuse, rgb_of, tags_of
+from stream.native import is_picture, native_format, planar_of, refuse, rgb_of, tags_of
 from stream.standard import can_seek, standard_input
 from stream.wholeness import check_whole
 
@@ -356,14 +355,14 @@ class VideoSource:
             arrival_ns = time.monotonic_ns()
             beside, self._beside = self._beside, []
             frame = self._frame(self._on_host(native), native_as, arrival_ns, beside)
-            yield self._there(frame, native) if on_gpu else frame
+            yield left_there(frame, native, self.info) if on_gpu else frame
             with self._reading:
                 native = next(self._decoded, None)
         self.trailing, self._beside = self._beside, []
 
     def _frame(self, native: Any, native_as: str | None, arrival_ns: int, beside: list[Any]) -> Frame:
         info = self.info
-        planar = self._planar(native, native_as)
+        planar = planar_of(native, info, native_as)
         rgb = rgb_of(planar, info.tags)
         return Frame(
             rgb_u8=info.orientation.upright(rgb),
@@ -375,24 +374,6 @@ class VideoSource:
             native=planar if native_as else None,
             beside=beside,
         )
-
-    def _there(self, frame: Frame, native: Any) -> Frame:
-        """The frame with the decoder's own where that lies on a GPU as the first one does."""
-        surface = surface_of(native, self.info.tags)
-        if surface is None or (surface.width, surface.height) != (self.info.width, self.info.height):
-            return frame
-        return replace(frame, native=native, surface=surface)
-
-    def _planar(self, native: Any, native_as: str | None) -> Any:
-        """The frame with the first one's size and in the format asked for, its time kept."""
-        info = self.info
-        resized = (native.width, native.height) != (info.width, info.height)
-        planar = as_planar(native, info.tags) if info.native else native
-        if resized or (native_as and planar.format.name != native_as):
-            format = native_as or native.format.name
-            planar = planar.reformat(info.width, info.height, format, interpolation="BICUBIC", threads=1)
-        planar.pts, planar.time_base, planar.duration = native.pts, native.time_base, native.duration
-        return planar
 
     def close(self) -> None:
         """Let go of the file. It stays open under a thread that is still reading: closing it there would
@@ -413,8 +394,3 @@ class VideoSource:
 def local_name(name: str) -> str:
     """The name for av, to which `a:b.mp4` would be a protocol."""
     return name if "://" in name else str(Path(name).absolute())
-
-
-def is_picture(stream: Any) -> bool:
-    """Whether a video stream is a cover picture."""
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
