@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ STILL_S = 1.0
 # How long whoever has no picture yet waits for the next one; then the last one is shown once more.
 AGAIN_S = 0.5
 SMOOTHING = 0.1
+NEVER = math.inf
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class VideoEncoder:
         self._keyframe_s = -KEYFRAME_GAP_S
         self._last_pts = -1
         self._last: Picture | None = None
-        self._lacking = self._shown_again = self._renew = False
+        self._lacking_since_s = NEVER
+        self._shown_again = self._renew = False
         self._interval_s = 1.0 / fps
         # Each of these is written by one thread only: the giver's, the encoder's, the fetcher's.
         self._submitted = self._taken = self._fetched = 0
@@ -124,7 +127,7 @@ class VideoEncoder:
 
     def request_picture(self) -> None:
         """Somebody has no picture yet: a key frame, and soon, of the last picture if need be."""
-        self._wanted = self._lacking = True
+        self._wanted, self._lacking_since_s = True, time.monotonic()
 
     def fetched(self) -> None:
         """One delivered packet was taken over."""
@@ -142,7 +145,7 @@ class VideoEncoder:
                 if (picture := self._slot.take(AGAIN_S)) is not None:
                     self._taken += 1
                     self._encode(picture)
-                elif self._lacking and self._last is not None and not self._slot.closed:
+                elif self._last is not None and self._lacks() and not self._slot.closed:
                     self._show_again(self._last)
         except BaseException as error:
             self.error = error
@@ -167,8 +170,9 @@ class VideoEncoder:
         if pts <= self._last_pts or self.full:
             self._refused += 1
             return
-        self._note_interval(pts)
-        self._last = picture
+        if not again:
+            self._note_interval(pts)
+        self._last, self._last_pts = picture, pts
         frame = self._to_yuv(picture.rgb_u8)
         frame.pts, frame.time_base = pts, CLOCK
         frame.duration = int(1 / (self._fps * CLOCK))
@@ -181,7 +185,6 @@ class VideoEncoder:
         apart_s = float((pts - self._last_pts) * CLOCK)
         if self._last_pts >= 0 and apart_s < STILL_S:
             self._interval_s += SMOOTHING * (apart_s - self._interval_s)
-        self._last_pts = pts
 
     def _through_codec(self, frame: VideoFrame) -> list[Packet[Any]]:
         due, now_s = self._key_frame_due(), time.monotonic()
@@ -192,9 +195,15 @@ class VideoEncoder:
             self._codec = self._opened()
             due = True
         if due:
-            self._wanted = self._lacking = self._renew = False
+            self._wanted = self._renew = False
+            self._lacking_since_s = NEVER
         frame.pict_type = PictureType.I if due else PictureType.NONE
         return self._codec.encode(frame)
+
+    def _lacks(self) -> bool:
+        """Whether somebody has waited for a picture. A stream that nobody watched had its last one long ago:
+        it is shown only where no new one comes."""
+        return time.monotonic() - self._lacking_since_s >= AGAIN_S
 
     def _key_frame_due(self) -> bool:
         return self._renew or (self._wanted and time.monotonic() - self._keyframe_s >= KEYFRAME_GAP_S)

@@ -114,6 +114,18 @@ def test_while_no_pictures_come_the_last_one_is_shown_to_whoever_has_none(sink: 
     assert not any(one.again for one in sink.got[3:])
 
 
+def test_an_old_picture_is_not_shown_where_a_new_one_comes(sink: Sink) -> None:
+    """As of a stream that nobody watched for long: its encoder had nothing to do."""
+    for number in range(6):
+        sink.encode(number)
+        time.sleep(0.07 * number)
+        sink.encoder.request_picture()
+        asked_s = time.monotonic()
+        time.sleep(0.6 * encoder_module.AGAIN_S)
+        if time.monotonic() - asked_s < encoder_module.AGAIN_S:
+            assert not any(one.again for one in sink.got)
+
+
 def test_nothing_is_shown_again_to_whoever_has_a_picture(sink: Sink) -> None:
     sink.encode(0)
     sink.encoder.request_keyframe()
