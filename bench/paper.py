@@ -47,6 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1e-3,
         help="of the earlier systems; as published, 2e-4, is too slow for so short a training (1e-3)",
     )
+    parser.add_argument(
+        "--bf16", action="store_true", help="train the causal network in bfloat16, as `python -m model.train`"
+    )
+    parser.add_argument("--compile", action="store_true", help="fuse its training with torch.compile")
     parser.add_argument("--preset", choices=("live", "tiny"), default="live", help="sizes (live)")
     parser.add_argument("--every", type=positive, default=500, help="steps between checkpoints (500)")
     parser.add_argument("--clips", type=positive, default=16, help="held-out clips to judge by (16)")

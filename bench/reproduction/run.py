@@ -48,6 +48,8 @@ def budget_of(options: argparse.Namespace) -> Budget:
         rate=options.rate,
         earlier_rate=options.earlier_rate,
         perceptual=has_vgg(options.vgg),
+        bf16=options.bf16,
+        compile=options.compile,
         every=options.every,
     )
 

@@ -41,6 +41,7 @@ class Budget:
         rate, earlier_rate: peak learning rate of the causal network; of the earlier systems.
         gain_first: of the causal network's budget (model.train.Options): it begins with nothing.
         perceptual: train the earlier systems with VGG-19's term.
+        bf16, compile: of the causal network (model.train.Options); the earlier systems train in float32.
         every: steps between checkpoints.
     """
 
@@ -54,12 +55,15 @@ class Budget:
     earlier_rate: float = 1e-3
     gain_first: float = 0.4
     perceptual: bool = False
+    bf16: bool = False
+    compile: bool = False
     every: int = 500
 
     def said(self) -> str:
         """For a table's caption."""
         length = f"{self.minutes:g} minutes" if self.steps == 10**9 else f"{self.steps} steps"
-        return f"{length} of {self.batch} clips of {self.frames} frames of {self.size} px"
+        way = ", the causal network in bfloat16" if self.bf16 else ""
+        return f"{length} of {self.batch} clips of {self.frames} frames of {self.size} px{way}"
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,8 @@ class Work:
                 faces=self.faces,
                 rate=self.budget.rate,
                 gain_first=self.budget.gain_first,
+                bf16=self.budget.bf16,
+                compile=self.budget.compile,
             ),
             method.config(self.budget.preset),
         )

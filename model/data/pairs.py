@@ -68,6 +68,22 @@ def find_pairs(folder: Path, split: str) -> list[Pair]:
     return pairs
 
 
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder, in order.
+
+    Raises:
+        PairsError: it is not there, or holds none.
+    """
+    if not folder.is_dir():
+        raise PairsError(
+            f"There is no folder {folder}; put raw pictures in source, retouched ones in target."
+        )
+    found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith(".")]
+    if not found:
+        raise _empty(folder)
+    return sorted(found, key=natural)
+
+
 def _named(side: Path) -> dict[str, Path]:
     """The pictures or the folders of frames of one side, by name without ending, in order."""
     if not side.is_dir():
@@ -94,7 +110,7 @@ def _named(side: Path) -> dict[str, Path]:
 
 def _by_name(folder: Path, paths: list[Path]) -> dict[str, Path]:
     if not paths:
-        raise PairsError(f"{folder} holds no pictures; put {', '.join(IMAGES[:3])} files there.")
+        raise _empty(folder)
     found: dict[str, Path] = {}
     for path in paths:
         name = path.name if path.is_dir() else path.stem
@@ -161,6 +177,10 @@ def read_square(path: Path, side: int) -> NDArray[np.uint8]:
     box = (left, top, left + least, top + least)
     resized = rgb.resize((side, side), Image.Resampling.LANCZOS, box=box)
     return np.asarray(resized)
+
+
+def _empty(folder: Path) -> PairsError:
+    return PairsError(f"{folder} holds no pictures; put {', '.join(IMAGES[:3])} files there.")
 
 
 def _unreadable(path: Path, error: Exception) -> PairsError:

@@ -36,6 +36,8 @@ class Options:
         every: steps between reports.
         vgg: file of VGG-19's weights; None for the one in torch hub's cache.
         perceptual: keep the perceptual term of the loss, which needs them.
+        unpaired: folder of raw and retouched faces that no pair exists of (`model.earlier.unpaired`), as many
+            of each a step as there are pairs; BPFRe alone learns from them. None: pairs only.
     """
 
     system: str
@@ -54,12 +56,13 @@ class Options:
     every: int = 500
     vgg: Path | None = None
     perceptual: bool = True
+    unpaired: Path | None = None
 
     def settings(self) -> dict[str, Any]:
         """What a resumed training must have the same; its rate may change, which is what helps one that went
         astray."""
         same = ("preset", "batch", "frames", "size", "seed", "average", "perceptual")
-        return {name: getattr(self, name) for name in same}
+        return {**{name: getattr(self, name) for name in same}, "unpaired": self.unpaired is not None}
 
 
 def parser(system: str) -> argparse.ArgumentParser:
@@ -89,5 +92,12 @@ def parser(system: str) -> argparse.ArgumentParser:
     p.add_argument(
         "--no-perceptual", dest="perceptual", action="store_false", help="train without VGG-19's term"
     )
+    if system == "bpfre":
+        p.add_argument(
+            "--unpaired",
+            type=Path,
+            metavar="DIR",
+            help="raw and retouched faces without partners: source, target",
+        )
     p.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
     return p

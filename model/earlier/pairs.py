@@ -1,6 +1,7 @@
 """Where the pairs of a training come from: frames of painted clips, or pictures on disk."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from model.data.pairs import PairsError
 from model.data.sequences import PairClips, SequenceConfig
 from model.earlier import Pairs
 from model.earlier.options import Options
+from model.earlier.unpaired import UnpairedPictures
 from model.train import ClipStream, validation_clips
 from model.train import Options as ClipOptions
 
@@ -43,9 +45,18 @@ def is_prepared(folder: Path) -> bool:
 
 
 def batches(options: Options, step: int) -> Iterator[Pairs]:
-    """Endless pairs from step `step` on."""
+    """Endless pairs from step `step` on, with unpaired pictures beside them if there are any."""
     clips = _painted(options, step) if is_prepared(options.data) else _on_disk(options, step)
-    return (pairs_of(clip) for clip in clips)
+    pairs = map(pairs_of, clips)
+    if options.unpaired is None:
+        return pairs
+    pictures = UnpairedPictures(options.unpaired, options.size, options.seed)
+    each = options.batch * options.frames
+    beside = made_ahead(lambda number: pictures.batch(number, each), count(step), THREADS)
+    return (
+        replace(paired, unpaired_raw=raw, unpaired_target=target)
+        for paired, (raw, target) in zip(pairs, beside, strict=True)
+    )
 
 
 def _painted(options: Options, step: int) -> Iterator[Clip]:
