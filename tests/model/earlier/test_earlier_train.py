@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
-import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +24,6 @@ from model.earlier.options import Options, parser  # noqa: E402
 from model.earlier.pairs import batches, held_out  # noqa: E402
 from model.earlier.systems import FrameByFrame, config_of, network_of  # noqa: E402
 from model.earlier.train import prepare, train  # noqa: E402
-from model.earlier.unpaired import UnpairedPictures  # noqa: E402
 from model.earlier.weights import load_earlier, save_earlier  # noqa: E402
 from model.perceptual import CACHED, PLACES  # noqa: E402
 from model.systems import chosen_system  # noqa: E402
@@ -368,68 +364,3 @@ def test_frame_by_frame_gives_the_networks_own_picture_and_map() -> None:
         wanted = (seen.residual.abs().mean(1, keepdim=True) / 0.08).clamp(max=1)
         torch.testing.assert_close(seen.map, wanted)
         assert (seen.map < 0.9).any() and (seen.map > 0.1).any()
-
-
-@pytest.fixture(scope="module")
-def strangers(stills: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The retouched faces are other ones than the raw ones, and more."""
-    folder = tmp_path_factory.mktemp("strangers")
-    for side, split in (("source", "test"), ("target", "train")):
-        shutil.copytree(stills / split / side, folder / side)
-    return folder
-
-
-def test_bpfre_learns_from_faces_without_partners_too_and_goes_on_so(
-    stills: Path, strangers: Path, tmp_path: Path
-) -> None:
-    whole, parts, paired = (tmp_path / name for name in ("whole", "parts", "paired"))
-    more = ["--unpaired", str(strangers), "--every", "1"]
-    assert run("bpfre", stills, whole, *more, "--steps", "2") == 0
-    assert run("bpfre", stills, parts, *more, "--steps", "1") == 0
-    assert run("bpfre", stills, parts, *more, "--steps", "2", "--resume") == 0
-    assert run("bpfre", stills, paired, "--every", "1", "--steps", "1") == 0
-    assert history(whole)[1]["loss"] == pytest.approx(history(parts)[1]["loss"])
-    assert history(whole)[0]["discriminator"] != pytest.approx(history(paired)[0]["discriminator"])
-
-
-def test_faces_without_partners_are_drawn_anew_each_step_from_their_own_side(strangers: Path) -> None:
-    pictures = UnpairedPictures(strangers, 64, seed=3)
-    raw, target = pictures.batch(5, 4)
-    assert raw.shape == target.shape == (4, 3, 64, 64) and raw.min() >= 0 and raw.max() <= 1
-    again, other = pictures.batch(5, 4)[0], pictures.batch(6, 4)[0]
-    assert torch.equal(raw, again) and not torch.equal(raw, other)
-    assert len(pictures.raw) == 2 and len(pictures.target) == 3
-
-
-@pytest.mark.parametrize(
-    ("spoilt", "said"),
-    [
-        (lambda folder: shutil.rmtree(folder / "target"), "There is no folder .*target"),
-        (lambda folder: [p.unlink() for p in (folder / "source").iterdir()], "source holds no pictures"),
-        (
-            lambda folder: (folder / "source" / "a.png").write_bytes(b"none"),
-            "a.png cannot be read as a picture",
-        ),
-    ],
-)
-def test_what_is_wrong_with_faces_without_partners_is_said_before_anything_is_trained(
-    spoilt: Callable[[Path], object],
-    said: str,
-    stills: Path,
-    strangers: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    folder, out = tmp_path / "strangers", tmp_path / "out"
-    shutil.copytree(strangers, folder)
-    spoilt(folder)
-    assert run("bpfre", stills, out, "--unpaired", str(folder), "--steps", "1") == 2
-    assert re.search(said, capsys.readouterr().err) and not (out / "checkpoint.pt").exists()
-
-
-def test_a_training_with_faces_without_partners_does_not_go_on_without_them(
-    stills: Path, strangers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("bpfre", stills, tmp_path, "--unpaired", str(strangers), "--steps", "1") == 0
-    assert run("bpfre", stills, tmp_path, "--steps", "2", "--resume") == 2
-    assert "unpaired was True, not False" in capsys.readouterr().err
