@@ -199,12 +199,14 @@ class Retoucher:
         self._memories = {face.id: self._memory_of(face) for face in located.faces} | hidden
         with stages.running("step"):
             looked = self._aside.collect(wait=wait)
-            chosen = self._chosen(located.faces, at_most)
+            chosen = self._chosen(located.faces, at_most) if wait or self._aside.free else []
             for memory in self._memories.values():
                 memory.waited += 1
+            for _, memory in chosen:
+                memory.waited = 0
             if wait:
                 looked = self._look(chosen)
-            elif chosen and self._aside.free:
+            elif chosen:
                 self._aside.begin(partial(self._look, chosen))
         faces = ((face, self._memories[face.id].seen) for face in located.faces)
         shown = tuple(SteppedFace(face, seen) for face, seen in faces if seen is not None)
@@ -228,7 +230,6 @@ class Retoucher:
         """Let the network see these faces, and remember what it made of them."""
         began_ns = time.perf_counter_ns()
         for face, memory in chosen:
-            memory.waited = 0
             memory.seen = self._see(face, memory)
         passed_ms = (time.perf_counter_ns() - began_ns) / 1e6
         return _Looked(len(chosen), passed_ms / len(chosen) if chosen else math.nan)

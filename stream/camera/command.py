@@ -32,7 +32,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--mirror", action="store_true", help="exchange left and right")
     command.add_argument("--compare", choices=VIEWS, metavar="VIEW", help="before and after: split or map")
-    command.add_argument("--preview", action="store_true", help="show what is sent in a window")
+    command.add_argument(
+        "--preview", action="store_true", help="show what is sent in a window, which takes the same keys"
+    )
     command.add_argument(
         "--never-idle", action="store_true", help="keep the camera on when no program reads the virtual one"
     )

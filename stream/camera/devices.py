@@ -112,10 +112,12 @@ def _remedy_for_none(system: str) -> str:
     return "plug one in, and allow cameras in the system's privacy settings"
 
 
-def found_again(was: Device, devices: Sequence[Device]) -> Device:
-    """The camera after it was away: a camera plugged in again may have another number."""
+def found_again(was: Device, devices: Sequence[Device], before: Sequence[Device] = ()) -> Device:
+    """The camera after it was away: a camera plugged in again may have another number. before: those that
+    were here when it was chosen; another of the same name is not taken for it."""
     if was.number < 0 or was in devices:
         return was
-    if same := [device for device in devices if device.name == was.name and device.form == was.form]:
+    new = [device for device in devices if device not in before]
+    if same := [device for device in new if device.name == was.name and device.form == was.form]:
         return same[0]
     raise CameraError(f"{was.label} is not there; plug it in again")

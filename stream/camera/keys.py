@@ -10,7 +10,8 @@ import sys
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-_ESCAPES = {"A": "up", "B": "down", "C": "right", "D": "left"}
+ARROWS = ("up", "down", "right", "left")
+_ESCAPES = dict(zip("ABCD", ARROWS, strict=True))
 _KEY = re.compile(r"\x1b[\[O]([A-D])|\x1b\[[0-9;]*[A-Za-z~]|(.)", re.DOTALL)
 _WINDOWS_KEYS = {"H": "up", "P": "down", "M": "right", "K": "left"}
 

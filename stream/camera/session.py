@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -14,7 +15,8 @@ from stream.camera.devices import Device, cameras, choose, found_again
 from stream.camera.errors import CameraError
 from stream.camera.job import CameraJob
 from stream.camera.keys import Keys
-from stream.camera.live import IDLE_AFTER_S, CameraRun
+from stream.camera.live import IDLE_AFTER_S, STALL_S, CameraRun
+from stream.camera.opening import Opened, Opening
 from stream.camera.preview import Preview
 from stream.camera.reader import Source
 from stream.camera.status import Status
@@ -24,6 +26,7 @@ from stream.file import Interrupts
 from stream.retoucher import Retoucher
 
 SIZE = (1280, 720)
+LOOK_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -42,31 +45,69 @@ class Parts:
     out: TextIO | None = None
 
 
+@dataclass(frozen=True)
+class _Camera:
+    """The camera that is meant, one of those that were here."""
+
+    device: Device
+    here: Sequence[Device]
+    wish: Wish
+    parts: Parts
+
+    def open(self) -> Source:
+        """It, open; raises CameraError where it cannot be."""
+        return self.parts.open_source(self.device, self.wish)
+
+    def open_again(self) -> Source:
+        """It, open, after it was away, maybe under another number."""
+        found = found_again(self.device, self.parts.devices(), self.here)
+        return self.parts.open_source(found, self.wish)
+
+
 def run_camera(job: CameraJob, parts: Parts | None = None) -> None:
     """Run the job until the user leaves."""
     used = parts or Parts()
-    device = choose(job.camera, used.devices())
+    here = tuple(used.devices())
+    camera = _Camera(choose(job.camera, here), here, Wish(job.size or SIZE, job.fps), used)
     make_retoucher = used.make_retoucher or _make_retoucher_of(job)
+    status = Status(used.out or sys.stderr, quiet=job.quiet)
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
-        _run(job, used, device, make_retoucher, interrupts, stack)
+        opened = _opened(camera, status, interrupts, stack)
+        if opened is not None:
+            _run(job, camera, opened, make_retoucher, status, interrupts, stack)
+
+
+def _opened(
+    camera: _Camera, status: Status, interrupts: Interrupts, stack: contextlib.ExitStack
+) -> Opened | None:
+    """The camera, open, and its first frame; None where the user did not wait for it."""
+    opening = Opening(camera.open)
+    stack.callback(opening.close)
+    began_s, told = time.monotonic(), False
+    while (opened := opening.wait(LOOK_S)) is None and not interrupts.asked:
+        if not told and time.monotonic() - began_s > STALL_S:
+            told = True
+            status.say(f"waiting for a picture of {camera.device.label}; Ctrl-C ends that")
+    return opened
 
 
 def _run(
     job: CameraJob,
-    parts: Parts,
-    device: Device,
+    camera: _Camera,
+    opened: Opened,
     make_retoucher: Callable[[], Retoucher],
+    status: Status,
     interrupts: Interrupts,
     stack: contextlib.ExitStack,
 ) -> None:
-    wish = Wish(job.size or SIZE, job.fps)
-    source = parts.open_source(device, wish)
+    source, first = opened
     unused = stack.enter_context(contextlib.ExitStack())
     unused.callback(source.close)
-    sink = VirtualCamera(job.size or _size_of(source), job.fps, job.device, job.backend)
+    given = first.rgb_u8.shape[1], first.rgb_u8.shape[0]
+    sink = VirtualCamera(job.size or given, job.fps, job.device, job.backend)
     stack.callback(sink.close)
-    if device.url == sink.label:
+    if camera.device.url == sink.label:
         raise CameraError(f"{sink.label} is the virtual camera itself; choose another camera")
     window = Preview(sink.size) if job.preview else None
     if window is not None:
@@ -74,28 +115,23 @@ def _run(
     controls = Controls(job.settings, mirror=job.mirror)
     keys = stack.enter_context(Keys())
     interrupts.remove = keys.restore
-    status = Status(parts.out or sys.stderr, quiet=job.quiet)
-    _greet(status, device, sink, keys.listening and parts.keys is None)
+    typed = camera.parts.keys or keys.pressed
+    listening = window is not None or (keys.listening and camera.parts.keys is None)
+    _greet(status, camera.device, given, sink, listening=listening)
     camera_run = CameraRun(
         source,
-        lambda: parts.open_source(found_again(device, parts.devices()), wish),
+        camera.open_again,
         make_retoucher,
         sink,
         controls,
         status,
         fps=job.fps,
-        keys=parts.keys or keys.pressed,
+        keys=typed if window is None else lambda: [*typed(), *window.pressed()],
         window=window,
         idle_after_s=None if job.never_idle else IDLE_AFTER_S,
     )
     unused.pop_all()
     camera_run.run(lambda: interrupts.asked)
-
-
-def _size_of(source: Source) -> tuple[int, int]:
-    """The size of the pictures that the camera really gives: those of its first one."""
-    height, width = source.read().rgb_u8.shape[:2]
-    return width, height
 
 
 def _make_retoucher_of(job: CameraJob) -> Callable[[], Retoucher]:
@@ -104,9 +140,13 @@ def _make_retoucher_of(job: CameraJob) -> Callable[[], Retoucher]:
     return lambda: Retoucher(job.preset, engine, max_faces=job.max_faces)
 
 
-def _greet(status: Status, device: Device, sink: VirtualCamera, listening: bool) -> None:
+def _greet(
+    status: Status, device: Device, given: tuple[int, int], sink: VirtualCamera, *, listening: bool
+) -> None:
     width, height = sink.size
     status.say(f"{device.label} -> {sink.label}, {width}x{height}; Ctrl-C ends it")
+    if given != sink.size:
+        status.say(f"note: the camera gives {given[0]}x{given[1]}, which is fitted into that")
     for note in sink.notes:
         status.say(f"note: {note}")
     if listening:

@@ -10,6 +10,7 @@ LAST_LOAD = 1.5
 ROOM_TO_CLIMB = 0.75
 NOTICE_S = 0.2
 NOTICE_FRAMES = 3
+NOTICE_BY_S = 0.5
 WARM_UP_FRAMES = 3
 CLIMB_AFTER_S = 3.0
 CLIMB_AFTER_MOST_S = 60.0
@@ -58,9 +59,10 @@ class Cost:
 class Governor:
     """Chooses a step of LADDER from what frames cost. Reads no clock: it is told the interval of frames.
 
-    It goes down as soon as frames are expected, from those of the last NOTICE_S, to take more than FULL_LOAD
-    of their time, to the first step that is expected to fit; up by one when the step above is expected to
-    fit with room to spare for CLIMB_AFTER_S, which doubles each time a climb did not last.
+    It goes down as soon as frames are expected, from those of the last NOTICE_S (NOTICE_FRAMES of them at
+    least, unless they take longer than NOTICE_BY_S), to take more than FULL_LOAD of their time, to the first
+    step that is expected to fit; up by one when the step above is expected to fit with room to spare for
+    CLIMB_AFTER_S, which doubles each time a climb did not last, and is short again after one that did.
     """
 
     def __init__(self) -> None:
@@ -71,6 +73,7 @@ class Governor:
         self._calm_s = 0.0
         self._patience_s = CLIMB_AFTER_S
         self._since_climb_s = CLIMB_AFTER_MOST_S
+        self._climbed = False
 
     @property
     def effort(self) -> Effort:
@@ -84,7 +87,7 @@ class Governor:
             return
         self._learn(cost)
         self._passed_s += max(cost.busy / 1e3, interval_s)
-        if self._passed_s < NOTICE_S or self._frames < NOTICE_FRAMES:
+        if self._passed_s < (NOTICE_S if self._frames >= NOTICE_FRAMES else NOTICE_BY_S):
             return
         passed_s, self._passed_s, self._frames = self._passed_s, 0.0, 0
         self._since_climb_s += passed_s
@@ -108,8 +111,11 @@ class Governor:
         if not effort.retouch:
             return 0.0
         own_ms, step_ms = self._find_ms / effort.find_every + self._rest_ms, self._step_ms / effort.step_every
-        ms = own_ms + step_ms if effort.step_every == 1 else max(own_ms, step_ms)
-        return ms / 1e3 / interval_s
+        if effort.step_every > 1:
+            return max(own_ms, step_ms) / 1e3 / interval_s
+        # A frame that takes longer than its interval is late, however short the next one is.
+        longest_ms = self._find_ms + self._rest_ms + self._step_ms
+        return max(own_ms + step_ms, FULL_LOAD * longest_ms) / 1e3 / interval_s
 
     def _bears(self, level: int, interval_s: float) -> bool:
         """Whether the stream can stay on that level."""
@@ -117,7 +123,7 @@ class Governor:
         return self._expected(level, interval_s) <= (LAST_LOAD if last else FULL_LOAD)
 
     def _go_down(self, interval_s: float) -> None:
-        self._calm_s = 0.0
+        self._calm_s, self._climbed = 0.0, False
         if self.level == len(LADDER) - 1:
             return
         if self._since_climb_s < self._patience_s:
@@ -133,8 +139,17 @@ class Governor:
             return
         self._calm_s += passed_s
         if self._calm_s >= self._patience_s:
-            self.level -= 1
-            self._calm_s = self._since_climb_s = 0.0
+            self._climb()
+
+    def _climb(self) -> None:
+        if self._climbed:
+            self._patience_s = CLIMB_AFTER_S
+        if not self.effort.retouch:
+            # What frames took before they were let pass says nothing of what they would take now.
+            self._find_ms = self._step_ms = self._rest_ms = 0.0
+        self.level -= 1
+        self._calm_s = self._since_climb_s = 0.0
+        self._climbed = True
 
 
 def _blend(before: float, now: float | None) -> float:

@@ -209,7 +209,9 @@ class _Work:
         finds = effort.retouch and turn % effort.find_every == 0
         located = retoucher.locate(raw, pts_s, find=finds)
         at_most = self._steps(len(located.faces), effort)
-        stepped = retoucher.step(located, at_most=at_most, wait=effort.step_every == 1)
+        # The last level is for when the network is too slow to be waited for.
+        waits = effort.retouch and effort.step_every == 1
+        stepped = retoucher.step(located, at_most=at_most, wait=waits)
         return retoucher.composite(raw, stepped)
 
     def _steps(self, faces: int, effort: Effort) -> int:

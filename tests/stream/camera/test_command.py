@@ -8,9 +8,10 @@ import io
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from stream.camera import command, session, v4l2
@@ -181,6 +182,46 @@ def test_size_compare_mirror_and_device_are_obeyed() -> None:
     assert picture[5, 40, 0] == 100 and picture[5, 162, 0] == 180
     assert picture[5, 95:105].max() > 180
     assert KeptBackend.newest is not None and KeptBackend.newest.name == "mine"
+    assert running.out.getvalue().splitlines()[1:] == [
+        "note: the camera gives 320x240, which is fitted into that"
+    ]
+
+
+class Window:
+    """A preview whose user presses keys."""
+
+    newest: ClassVar[Window]
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size, self.keys, self.closed = size, list[str](), False
+        type(self).newest = self
+
+    def show(self, picture_rgb_u8: npt.NDArray[np.uint8]) -> None:
+        assert picture_rgb_u8.shape == (self.size[1], self.size[0], 3)
+
+    def pressed(self) -> list[str]:
+        keys, self.keys = self.keys, []
+        return keys
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_keys_pressed_in_the_preview_do_what_those_of_the_terminal_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session, "Preview", Window)
+    running = Running(job("--preview"), open_source=lambda *_: ScriptedSource(flat(100, (320, 240))))
+    wait_until(lambda: bool(running.pictures) and bool(running.pictures[-1].max() == 113))
+    assert running.out.getvalue().splitlines()[1:] == [command.HELP]
+    running.type("-")
+    Window.newest.keys = ["space"]
+    wait_until(lambda: bool(running.pictures[-1].max() == 100))
+    Window.newest.keys = ["q"]
+    running.thread.join(20.0)
+    assert not running.thread.is_alive() and running.error is None
+    assert Window.newest.closed
+    assert sorted(running.out.getvalue().splitlines()[2:]) == ["effect off", "strength 0.9"]
 
 
 def test_strength_is_obeyed() -> None:
@@ -220,6 +261,20 @@ def test_a_camera_that_does_not_start_ends_the_command_in_a_sentence() -> None:
     with pytest.raises(CameraError, match="was unplugged"):
         run_camera(job(), Parts(lambda *_: source, lambda: [WEBCAM], retoucher))
     assert source.closed
+
+
+def test_a_camera_that_is_slow_with_its_first_picture_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "STALL_S", 0.2)
+    monkeypatch.setattr(session, "LOOK_S", 0.05)
+    source = ScriptedSource(flat(90), pause_s=1.0)
+    running = Running(job(), open_source=lambda *_: source)
+    wait_until(
+        lambda: "waiting for a picture of Webcam (/dev/video0); Ctrl-C ends that" in running.out.getvalue()
+    )
+    source.pause_s = 0.01
+    wait_until(lambda: bool(running.pictures))
+    running.end()
+    assert running.error is None and running.out.getvalue().count("waiting") == 1
 
 
 def test_a_virtual_camera_that_does_not_start_gives_the_camera_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,11 @@ def test_a_camera_plugged_in_again_may_have_another_number() -> None:
     moved = Device(2, "/dev/video2", WEBCAM.name, "v4l2")
     assert found_again(WEBCAM, [BRIO, WEBCAM]) == WEBCAM
     assert found_again(WEBCAM, [BRIO, moved]) == moved
+    # Its twin was here all along, and is not the one that was plugged in again.
+    twin = Device(1, "/dev/video1", WEBCAM.name, "v4l2")
+    assert found_again(WEBCAM, [twin, moved], [WEBCAM, twin]) == moved
+    with pytest.raises(CameraError, match="is not there; plug it in again"):
+        found_again(WEBCAM, [twin], [WEBCAM, twin])
     given = Device(-1, "/dev/v4l/by-id/x", "x", "v4l2")
     assert found_again(given, []) == given
     with pytest.raises(CameraError, match=r"Webcam C920 \(/dev/video0\) is not there; plug it in again"):

@@ -16,7 +16,7 @@ from PIL import ImageGrab
 
 from stream.camera import preview
 from stream.camera.errors import PreviewError
-from stream.camera.preview import EVERY_S, Preview
+from stream.camera.preview import EVERY_S, Preview, keys_of
 from tests.conftest import missing
 
 
@@ -74,6 +74,46 @@ def test_the_users_own_closing_is_noticed(screen: str) -> None:
     window.show(np.zeros((240, 320, 3), np.uint8))
     assert window.closed
     window.show(np.zeros((240, 320, 3), np.uint8))
+
+
+def test_keys_are_those_of_the_terminal_and_each_comes_once(screen: str) -> None:
+    window = Preview((320, 240))
+    window._window.focus_force()
+    picture = np.zeros((240, 320, 3), np.uint8)
+    window.show(picture)
+    for key in ("space", "plus", "Left", "M", "Escape", "Return", "Shift_L", "Alt-x", "Control-q", "q"):
+        window._window.event_generate(f"<{key}>" if "-" in key else f"<Key-{key}>")
+    time.sleep(EVERY_S)
+    window.show(picture)
+    assert window.pressed() == ["space", "+", "left", "m", "q"]
+    assert window.pressed() == []
+    assert not window.closed
+    window.close()
+    assert window.pressed() == []
+
+
+@pytest.mark.parametrize(
+    ("keysym", "char", "keys"),
+    [
+        ("space", " ", ["space"]),
+        ("Up", "", ["up"]),
+        ("KP_Left", "", ["left"]),
+        ("Right", "\uf703", ["right"]),
+        ("KP_Add", "+", ["+"]),
+        ("minus", "-", ["-"]),
+        ("equal", "=", ["="]),
+        ("underscore", "_", ["_"]),
+        ("X", "X", ["x"]),
+        ("question", "?", ["?"]),
+        ("Escape", "\x1b", []),
+        ("Return", "\r", []),
+        ("Delete", "\x7f", []),
+        ("c", "\x03", []),
+        ("Shift_L", "", []),
+    ],
+)
+def test_what_tk_tells_of_a_key(keysym: str, char: str, keys: list[str]) -> None:
+    assert keys_of(keysym, char) == keys
 
 
 def test_a_window_taken_away_is_noticed(screen: str) -> None:

@@ -18,7 +18,7 @@ from tests.conftest import REPOSITORY, require
 require("pyvirtualcam")
 pty, termios = require("pty"), require("termios")
 
-CHILD = """
+SETUP = """
 import fcntl, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 import pyvirtualcam
@@ -29,10 +29,17 @@ from stream.retoucher import Retoucher
 from tests.stream.fakes import FakeEngine, FakeFinder
 pyvirtualcam.camera.BACKENDS.clear()
 pyvirtualcam.register_backend(BACKEND, KeptBackend)
-parts = Parts(lambda *_: ScriptedSource(flat(90)), lambda: [device_called("Webcam")],
-              lambda: Retoucher("live", FakeEngine(), finder=FakeFinder()))
-run_camera(CameraJob(), parts)
+def run(source):
+    run_camera(CameraJob(), Parts(lambda *_: source, lambda: [device_called("Webcam")],
+               lambda: Retoucher("live", FakeEngine(), finder=FakeFinder())))
+"""
+CHILD = f"""{SETUP}
+run(ScriptedSource(flat(90)))
 print("closed", KeptBackend.newest.closed, "pictures", len(KeptBackend.newest.pictures) > 0)
+"""
+SILENT_CHILD = f"""{SETUP}
+run(ScriptedSource(flat(90), pause_s=3600.0))
+print("left", KeptBackend.newest)
 """
 
 
@@ -94,3 +101,19 @@ def test_on_every_way_out_the_terminal_is_as_before_and_the_virtual_camera_close
     assert child.process.wait(20.0) == 0
     assert "Traceback" not in child.said
     assert "Webcam (/dev/video0) -> kept camera, 64x48" in child.said and command.HELP in child.said
+
+
+@pytest.mark.parametrize("way", ["Ctrl-C", "SIGTERM"])
+def test_a_camera_that_never_gives_a_picture_does_not_hold_up_who_leaves(way: str) -> None:
+    terminal = Terminal(SILENT_CHILD)
+    try:
+        terminal.wait_for("waiting for a picture of Webcam (/dev/video0); ")
+        if way == "SIGTERM":
+            terminal.process.send_signal(signal.SIGTERM)
+        else:
+            os.write(terminal.far, b"\x03")
+        terminal.wait_for("left None")
+        assert terminal.process.wait(20.0) == 0
+        assert "Traceback" not in terminal.said
+    finally:
+        terminal.close()

@@ -63,20 +63,29 @@ def test_a_slow_start_is_no_overload() -> None:
     assert set(stream.run(5.0, find=4.0, step=16.0)) == {0}
 
 
+@pytest.mark.parametrize("phase", range(8))
 @pytest.mark.parametrize(
     ("find", "step", "level"),
-    [(12.0, 17.0, 1), (4.0, 40.0, 2), (4.0, 75.0, 3), (4.0, 240.0, 4), (4.0, 400.0, LAST)],
+    [
+        (12.0, 17.0, 1),
+        (4.0, 40.0, 2),
+        (4.0, 75.0, 3),
+        (4.0, 240.0, 4),
+        (4.0, 400.0, LAST),
+        (4.0, 900.0, LAST),
+    ],
 )
 def test_overload_is_answered_within_half_a_second_by_the_step_that_fits(
-    find: float, step: float, level: int
+    find: float, step: float, level: int, phase: int
 ) -> None:
     stream = Stream()
-    stream.run(2.0, find=4.0, step=16.0)
+    # Every so many frames is decided; the overload may begin between any two of them.
+    stream.run(2.0 + phase * INTERVAL_S, find=4.0, step=16.0)
     began_s = stream.now_s
     stream.run(4.0, find=find, step=step)
     first_s = next(when for when, at in stream.levels if at > 0)
     # One frame of the overload is over before anyone can know of it.
-    assert first_s - began_s <= 0.5 + step / 1e3
+    assert first_s - began_s <= 0.5 + (find + step + 3.0) / 1e3
     assert level in {at for _, at in stream.levels}
     assert max(at for _, at in stream.levels) == level
 
@@ -111,6 +120,25 @@ def test_passing_frames_is_left_for_a_look_and_taken_up_again_ever_more_rarely()
     assert 2 <= len(tries) <= 8
     gaps = [later - sooner for sooner, later in pairwise(tries)]
     assert gaps[-1] > 1.5 * gaps[0]
+
+
+def test_after_a_long_load_a_climb_that_lasts_makes_the_next_ones_quick() -> None:
+    stream = Stream()
+    stream.run(120.0, find=4.0, step=400.0)
+    gone_s = stream.now_s
+    stream.run(140.0, find=4.0, step=16.0)
+    assert stream.governor.level == 0
+    first = {level: next(w for w, at in stream.levels if w > gone_s and at == level) for level in range(LAST)}
+    assert first[LAST - 2] - first[LAST - 1] > 5 * CLIMB_AFTER_S
+    assert first[0] - first[LAST - 2] <= (LAST - 2) * (CLIMB_AFTER_S + 0.3)
+
+
+@pytest.mark.parametrize("find", [14.0, 20.0])
+def test_a_frame_that_would_be_late_is_not_made_good_by_the_next_one(find: float) -> None:
+    stream = Stream()
+    # On the mean of two frames the first step would do.
+    stream.run(4.0, find=find, step=17.0)
+    assert stream.governor.level == 2
 
 
 def test_a_load_between_two_steps_does_not_go_to_and_fro() -> None:
