@@ -1,9 +1,32 @@
 """Encoder E: one pass a frame, features at 1/8 and skips that keep the detail (paper, Table 1)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import Config
+
+
+class _Leak:
+    """slope: of the gradient below 0."""
+
+    slope = 0.0
+
+
+_leak = _Leak()
+
+
+@contextmanager
+def leaking(slope: float) -> Iterator[None]:
+    """Within, what is below 0 before a ReLU has a gradient, `slope` times as large as above: features that no
+    picture wakes any more can come back. What they are worth stays the same."""
+    _leak.slope = slope
+    try:
+        yield
+    finally:
+        _leak.slope = 0.0
 
 
 def conv(inputs: int, outputs: int, stride: int = 1, size: int = 3) -> nn.Conv2d:
@@ -22,8 +45,11 @@ def leaky(x: Tensor) -> Tensor:
 
 def activate(x: Tensor) -> Tensor:
     """ReLU where the paper has leaky ReLU: the runtime fuses it with the sum before it, which halves those
-    layers."""
-    return F.relu(x)
+    layers. Within `leaking`, its gradient is the leaky one's."""
+    if _leak.slope == 0.0:
+        return F.relu(x)
+    below = _leak.slope * x.clamp(max=0.0)
+    return F.relu(x) + (below - below.detach())
 
 
 def upsample(x: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ that came before, see `python -m model.train --system paper|autoretouch|bpfre --
 
 import argparse
 import json
-import math
 import random
 import sys
 import time
@@ -27,11 +26,21 @@ from model.config import PRESETS, Config, preset
 from model.curves import draw_curves
 from model.data.clips import Clip, ClipConfig, ClipSampler
 from model.data.portraits import FacesError, Portraits
+from model.encoder import leaking
 from model.losses import GAIN_LED, LossWeights, Terms, Truth, frame_terms
 from model.optimiser import Optimiser
 from model.state import State
 from model.systems import LIVE, chosen_system, trainer_of
-from model.training import TrainingError, average_into, demand_one_process, memory_said, warm_average
+from model.training import (
+    TrainingError,
+    average_into,
+    demand_one_process,
+    learning_rate,
+    mean_terms,
+    memory_said,
+    to_device,
+    warm_average,
+)
 from model.validate import validate
 from model.vretoucher import Step, Trace, VRetouchEr
 from model.weights import WeightsError, load_weights, loading, save_atomic, save_weights
@@ -41,6 +50,8 @@ TermsFunction = Callable[[Step, Trace, Truth, Tensor | None, LossWeights], tuple
 
 # Batches that wait to be drawn: so far apart, on average, are two takes of one face.
 SHUFFLED = 8
+# Part of the budget in which ReLU may leak: it ends with the network's own gradients.
+LEAKY_SHARE = 0.7
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,8 @@ class Options:
     clean_share: clips with nothing painted, which teach the network to leave skin alone.
     compile: fuse the network and the losses with torch.compile; minutes at the start, a third less a step.
     gain_first: part of the budget in which the gain leads the loss; for a network that begins with nothing.
+    leak: slope of ReLU's gradient below 0 (model.encoder.leaking) in the first LEAKY_SHARE of the budget; for
+        a network that begins with nothing, whose features die otherwise.
     """
 
     faces: Path
@@ -89,6 +102,7 @@ class Options:
     clean_share: float = 0.08
     compile: bool = False
     gain_first: float = 0.0
+    leak: float = 0.0
 
 
 @dataclass
@@ -132,18 +146,6 @@ class ClipStream(IterableDataset[Clip]):
             while len(waiting) < (SHUFFLED if o.takes > 1 else 1):
                 waiting += sampler.takes(o.batch, o.takes)
             yield waiting.pop(draw.randrange(len(waiting)))
-
-
-def learning_rate(share: float, peak: float) -> float:
-    """Linear warm-up over the first 2 % of the budget, then a cosine down to 2 % of the peak."""
-    warm = min(1.0, share / 0.02 + 0.02)
-    return peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
-
-
-def to_device(clip: Clip, device: str) -> Clip:
-    """The clip's pictures on `device`."""
-    moved = {k: v.to(device, non_blocking=True) for k, v in vars(clip).items() if isinstance(v, Tensor)}
-    return Clip(**{**vars(clip), **moved})
 
 
 class Training:
@@ -235,9 +237,10 @@ class Training:
 
     def update(self, clip: Clip) -> dict[str, float]:
         """One optimiser step; the loss's terms."""
-        rate = learning_rate(self.progress.share(self.options), self.options.rate)
-        self.optimiser.set_rate(rate)
-        loss, terms = self.clip_loss(clip)
+        share = self.progress.share(self.options)
+        self.optimiser.set_rate(learning_rate(share, self.options.rate))
+        with leaking(self.options.leak if share < LEAKY_SHARE else 0.0):
+            loss, terms = self.clip_loss(clip)
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -265,11 +268,6 @@ def validation_clips(options: Options) -> list[Clip]:
     config = ClipConfig(size=512, frames=5, clean_share=0.0)
     sampler = ClipSampler(options.faces, config, split="heldout", seed=12345)
     return [sampler.sample(4) for _ in range(2)]
-
-
-def mean_terms(many: list[dict[str, float]]) -> dict[str, float]:
-    """Mean of each term over the steps since the last report."""
-    return {k: sum(terms[k] for terms in many) / len(many) for k in many[0]}
 
 
 def train(training: Training, clips: list[Clip]) -> None:
@@ -339,6 +337,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         type=share,
         default=Options.gain_first,
         help="part of the budget in which the gain leads the loss, 0 to 1: from nothing, 0.4 learns sooner",
+    )
+    p.add_argument(
+        "--leak",
+        type=share,
+        default=Options.leak,
+        help="slope of ReLU's gradient below 0 in most of the budget: from nothing, 0.1 keeps features alive",
     )
     p.add_argument("--average", type=float, default=Options.average)
     p.add_argument("--every", type=positive, default=Options.every, help="steps between validations")

@@ -1,14 +1,16 @@
-"""What the trainers share: what stops a training and how that is said, going on from a checkpoint, and the
-average of the weights while it is young."""
+"""What the trainers share: what stops a training and how that is said, going on from a checkpoint, the rate,
+and the average of the weights while it is young."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from model.data.clips import Clip
 from model.distributed import launched
 from model.weights import loading, out_of_memory, system_of
 
@@ -24,6 +26,23 @@ class LossNotFiniteError(ArithmeticError):
 def weights_of(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
     """The weights that an optimiser changes."""
     return [weight for group in optimiser.param_groups for weight in group["params"]]
+
+
+def to_device(clip: Clip, device: str) -> Clip:
+    """The clip's pictures on `device`."""
+    moved = {k: v.to(device, non_blocking=True) for k, v in vars(clip).items() if isinstance(v, Tensor)}
+    return Clip(**{**vars(clip), **moved})
+
+
+def learning_rate(share: float, peak: float) -> float:
+    """Linear warm-up over the first 2 % of the budget, then a cosine down to 2 % of the peak."""
+    warm = min(1.0, share / 0.02 + 0.02)
+    return peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+def mean_terms(many: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of each term over the steps since the last report."""
+    return {k: sum(terms[k] for terms in many) / len(many) for k in many[0]}
 
 
 def warm_average(average: float, step: int) -> float:

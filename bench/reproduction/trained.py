@@ -39,7 +39,7 @@ class Budget:
         batch, frames, size: clips of a step, their frames, and the side of a frame in face pixels.
         preset: of all systems.
         rate, earlier_rate: peak learning rate of the causal network; of the earlier systems.
-        gain_first: of the causal network's budget (model.train.Options): it begins with nothing.
+        gain_first, leak: of the causal network's training (model.train.Options): it begins with nothing.
         perceptual: train the earlier systems with VGG-19's term.
         bf16, compile: of the causal network (model.train.Options); the earlier systems train in float32.
         every: steps between checkpoints.
@@ -54,6 +54,7 @@ class Budget:
     rate: float = 1e-3
     earlier_rate: float = 1e-3
     gain_first: float = 0.4
+    leak: float = 0.1
     perceptual: bool = False
     bf16: bool = False
     compile: bool = False
@@ -147,6 +148,7 @@ class Work:
                 faces=self.faces,
                 rate=self.budget.rate,
                 gain_first=self.budget.gain_first,
+                leak=self.budget.leak,
                 bf16=self.budget.bf16,
                 compile=self.budget.compile,
             ),

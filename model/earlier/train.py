@@ -21,19 +21,20 @@ from model.earlier.pairs import batches, held_out, to_device
 from model.earlier.systems import Earlier, FrameByFrame, config_of, perceptual_of, training_of
 from model.earlier.weights import save_earlier
 from model.perceptual import Perceptual
-from model.train import Progress, mean_terms
-from model.train import to_device as clip_to_device
+from model.train import Progress
 from model.training import (
     LossNotFiniteError,
     TrainingError,
     average_into,
     demand_one_process,
     found_checkpoint,
+    mean_terms,
     memory_said,
     not_finite,
     resuming,
     warm_average,
 )
+from model.training import to_device as clip_to_device
 from model.validate import validate
 from model.weights import WeightsError, save_atomic
 

@@ -22,14 +22,15 @@ from model.paper.training import PaperTraining
 from model.paper.weights import save_paper
 from model.perceptual import Perceptual
 from model.systems import PAPER
-from model.train import mean_terms, to_device
 from model.training import (
     LossNotFiniteError,
     TrainingError,
     found_checkpoint,
+    mean_terms,
     memory_said,
     not_finite,
     resuming,
+    to_device,
 )
 from model.weights import WeightsError, save_atomic
 

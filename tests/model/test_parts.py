@@ -11,6 +11,7 @@ torch = require("torch")
 
 from model.config import PRESETS  # noqa: E402
 from model.decoder import gate  # noqa: E402
+from model.encoder import activate, leaking  # noqa: E402
 from model.fir import FIR, PixelAdaptive  # noqa: E402
 from model.localizer import probability  # noqa: E402
 from model.losses import (  # noqa: E402
@@ -295,3 +296,20 @@ def test_a_steady_error_costs_no_temporal_loss() -> None:
     terms, error = frame_terms(off, trace, truth, torch.full_like(raw, 0.05), LossWeights())
     assert float(terms.temporal) == pytest.approx(0.0, abs=1e-6)
     torch.testing.assert_close(error, torch.full_like(raw, 0.05))
+
+
+def test_a_relu_that_leaks_is_one_whose_dead_features_feel_what_is_wanted() -> None:
+    x = torch.tensor([-2.0, -0.5, 0.5, 3.0], requires_grad=True)
+    for slope in (0.0, 0.1):
+        with leaking(slope):
+            y = activate(x)
+        (found,) = torch.autograd.grad(y.sum(), x)
+        assert torch.equal(y, torch.relu(x))
+        torch.testing.assert_close(found, torch.tensor([slope, slope, 1.0, 1.0]))
+
+
+def test_a_leak_ends_with_its_block_whatever_ends_that() -> None:
+    x = torch.tensor([-1.0], requires_grad=True)
+    with pytest.raises(ZeroDivisionError), leaking(0.1):
+        raise ZeroDivisionError
+    assert torch.autograd.grad(activate(x).sum(), x)[0] == 0.0

@@ -1,9 +1,11 @@
 """Training: it learns, it resumes, and its checkpoints are whole."""
 
+import contextlib
 import itertools
 import json
 import math
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,8 @@ from model import train as training_module  # noqa: E402
 from model.config import preset  # noqa: E402
 from model.data.clips import ClipConfig, ClipSampler  # noqa: E402
 from model.data.sequences import made  # noqa: E402
-from model.train import ClipStream, Options, Progress, Training, learning_rate, main  # noqa: E402
-from model.training import average_into  # noqa: E402
+from model.train import ClipStream, Options, Progress, Training, main  # noqa: E402
+from model.training import average_into, learning_rate  # noqa: E402
 from model.validate import figures, mean_figures, retouch_clip, validate  # noqa: E402
 from model.vretoucher import VRetouchEr  # noqa: E402
 from model.weights import load_weights, save_weights  # noqa: E402
@@ -181,6 +183,7 @@ def test_a_training_that_is_stopped_says_how_it_goes_on(
         (["--rate", "fast"], "--rate"),
         (["--gain-first", "1.2"], "--gain-first"),
         (["--gain-first", "nan"], "--gain-first"),
+        (["--leak", "-0.1"], "--leak"),
     ],
 )
 def test_numbers_out_of_range_are_refused(
@@ -229,6 +232,24 @@ def test_the_gain_leads_as_long_as_asked(faces_dir: Path, tmp_path: Path) -> Non
     for training.progress.step in (0, 4):
         losses[training.progress.step] = float(training.clip_loss(clip)[0].detach())
     assert losses[0] != losses[4]
+
+
+def test_relu_leaks_for_most_of_the_budget_where_asked(
+    faces_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slopes = []
+
+    @contextlib.contextmanager
+    def noted(slope: float) -> Iterator[None]:
+        slopes.append(slope)
+        yield
+
+    monkeypatch.setattr(training_module, "leaking", noted)
+    training = Training(options(faces_dir, tmp_path, steps=10, leak=0.1))
+    clip = ClipSampler(faces_dir, ClipConfig(size=64, frames=1), seed=1).sample(1)
+    for training.progress.step in (0, 6, 7, 9):
+        training.update(clip)
+    assert slopes == [0.1, 0.1, 0.0, 0.0]
 
 
 def test_the_rate_warms_up_and_falls() -> None:
