@@ -249,11 +249,12 @@ def test_a_narrow_window(visiting: Callable[..., Visit], browser: Browser, relay
 
 
 def fits(page: Page) -> None:
-    """Nothing reaches beyond the window's sides, and what is to be touched is large enough for a finger."""
-    assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
+    """Nothing reaches beyond the window's sides, no notice is cut off, what is to be touched is large enough
+    for a finger."""
+    assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
     beyond = page.evaluate(
         "[...document.querySelectorAll('body *')].filter((one) => one.getClientRects().length && "
-        "getComputedStyle(one).clipPath === 'none' && one.getBoundingClientRect().right > 361)"
+        "getComputedStyle(one).clipPath === 'none' && one.getBoundingClientRect().right > innerWidth + 1)"
         ".map((one) => one.outerHTML)"
     )
     assert not beyond
@@ -262,3 +263,4 @@ def fits(page: Page) -> None:
         "one.getClientRects().length && one.getBoundingClientRect().height < 28).map((one) => one.outerHTML)"
     )
     assert not small
+    assert page.evaluate("(({ scrollHeight, clientHeight }) => scrollHeight <= clientHeight)(notice)")
