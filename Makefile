@@ -25,7 +25,7 @@ echo "making $(1) with $$("$$python" --version)"; \
 "$$python" -m venv --clear $(1)
 endef
 
-.PHONY: help venv venv-dev demo test check unit test-gpu bench clean
+.PHONY: help venv venv-dev demo test check unit screenshots test-gpu bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -62,6 +62,9 @@ unit: venv-dev
 	@OMP_NUM_THREADS=1 $(DEV)/bin/python -m pytest $(COMPUTING) --numprocesses auto --maxprocesses 4 --dist worksteal
 	@$(DEV)/bin/python -m pytest tests $(COMPUTING:%=--ignore=%)
 
+screenshots: venv-dev ## Take pictures of every state of the relay's pages (screenshots/)
+	@VRETOUCH_SCREENSHOTS=screenshots $(DEV)/bin/python -m pytest tests/stream/web/test_screens.py
+
 test-gpu: $(GPU)/.made ## Run the tests that need a GPU (in .venv-gpu), and print a table of them (docs/gpu.md)
 	@$(GPU)/bin/python -m pytest -m gpu
 
@@ -80,5 +83,5 @@ bench: venv-dev ## Measure quality and speed; figures and pictures go to bench-r
 	@$(DEV)/bin/python -m bench quality --json bench-results/quality.json --sheet bench-results/quality.png
 
 clean: ## Remove the environments, caches and made files
-	rm -rf $(VENV) $(DEV) $(GPU) demo bench-results build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(DEV) $(GPU) demo bench-results screenshots build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

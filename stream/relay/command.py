@@ -21,7 +21,6 @@ from stream.relay.turn import IceServers
 
 if TYPE_CHECKING:
     from stream.live.filter import Filtered, LiveFilter
-    from stream.relay.metrics import StageTimes
     from stream.relay.serve import Place
 
     MakeFilter = Callable[[Callable[[Filtered[Any]], None]], LiveFilter[Any]]
@@ -200,7 +199,7 @@ def media_options_of(options: argparse.Namespace) -> MediaOptions:
     return MediaOptions(**{name: value for name, value in given.items() if value is not None})
 
 
-def make_filter_of(options: argparse.Namespace, fps: float, times: StageTimes) -> MakeFilter:
+def make_filter_of(options: argparse.Namespace, fps: float) -> MakeFilter:
     """What makes the filter of a stream; its settings are those of MediaOptions. The network is loaded here,
     once for all of them."""
     from stream.live.filter import LiveFilter
@@ -214,7 +213,7 @@ def make_filter_of(options: argparse.Namespace, fps: float, times: StageTimes) -
         return Retoucher(options.preset, engine, max_faces=options.max_faces)
 
     def make(on_frame: Callable[[Filtered[Any]], None]) -> LiveFilter[Any]:
-        return LiveFilter(make_retoucher, times.timed(on_frame), fps=fps)
+        return LiveFilter(make_retoucher, on_frame, fps=fps)
 
     return make
 
@@ -242,11 +241,11 @@ def run(options: argparse.Namespace, make_filter: MakeFilter | None = None) -> i
     )
     place = Place(options.host, options.port, load_tls(options.tls_cert, options.tls_key))
     pages, times = load_pages(page_folder()), StageTimes()
-    make = make_filter or make_filter_of(options, media.fps, times)
+    make = make_filter or make_filter_of(options, media.fps)
     settle()
 
     async def relay() -> None:
-        app = make_app(Rooms(media, make), pages, http, times)
+        app = make_app(Rooms(media, make, times), pages, http, times)
         await serve(app, place, lambda opened: _tell(place, http.tokens, opened))
 
     with asyncio.Runner(loop_factory=lambda: new_loop(media.udp_ports)) as runner:

@@ -15,6 +15,10 @@ class MediaError(VretouchError):
         self.retry_after_s = retry_after_s
 
 
+class Stuck(VretouchError):  # noqa: N818
+    """Pictures go in and none come out: a thread hangs, which nothing can end."""
+
+
 class BadOffer(MediaError):  # noqa: N818
     """An offer that cannot be answered: no SDP, or nothing to send or receive."""
 

@@ -13,6 +13,7 @@ from av.packet import Packet
 
 from stream.live.stats import Window
 from stream.relay.encoder import Encoded, Picture, VideoEncoder
+from stream.relay.metrics import StageTimes
 from stream.relay.rate import RateControl
 
 VIDEO_PACKETS = 4
@@ -101,12 +102,12 @@ class PacketTrack(MediaStreamTrack):
 class Fanout:
     """An encoder and the tracks that its packets go to; lives in the event loop but for `submit`.
 
-    sent: delays from a picture's arrival to its packet's leaving, with encoding times, of the last seconds.
-    pushed_s: monotonic time of the newest packet for all, 0 before there is one.
+    sent: delays from a picture's arrival to its packet's leaving, with encoding times, of the last seconds;
+    times counts them too. pushed_s: monotonic time of the newest packet for all, 0 before there is one.
     """
 
-    def __init__(self, codec: str, fps: float, rate: RateControl) -> None:
-        self.rate = rate
+    def __init__(self, codec: str, fps: float, rate: RateControl, times: StageTimes) -> None:
+        self.rate, self._times = rate, times
         self.sent = Window()
         self.pushed_s = 0.0
         self._loop = asyncio.get_running_loop()
@@ -156,11 +157,13 @@ class Fanout:
     def _push(self, encoded: Encoded) -> None:
         self.encoder.fetched()
         now_s = time.monotonic()
+        delay_ms = now_s * 1e3 - encoded.arrival_ns / 1e6
         if not encoded.again:
             self.pushed_s = now_s
+            self._times.add({"encode": encoded.encode_ms, "whole": delay_ms})
         self._bytes.append((now_s, encoded.packet.size))
         self._forget(now_s)
-        self.sent.add(encoded.encode_ms, now_s * 1e3 - encoded.arrival_ns / 1e6, now_s)
+        self.sent.add(encoded.encode_ms, delay_ms, now_s)
         for track in list(self._tracks):
             if track.needs_keyframe or not encoded.again:
                 track.offer(encoded.packet, encoded.keyframe)

@@ -93,11 +93,13 @@ def _tell_estimate(ssrc: int, fci: bytes, feedback: Feedback) -> None:
         feedback.estimates(bits_per_s)
 
 
-def tap_video(receiver: RTCRtpReceiver, options: MediaOptions) -> VideoIntake:
+def tap_video(
+    receiver: RTCRtpReceiver, options: MediaOptions, on_decoded: Callable[[float], None]
+) -> VideoIntake:
     """Put our jitter buffer and our bounded queue before this receiver's decoder; before it starts."""
     inner: Any = receiver
     lost: threading.Event = inner._RTCRtpReceiver__decoder_error
-    intake = VideoIntake(options, lost)
+    intake = VideoIntake(options, lost, on_decoded)
     inner._RTCRtpReceiver__jitter_buffer = PromptBuffer(intake.lose)
     inner._RTCRtpReceiver__decoder_queue = intake
     return intake

@@ -1,5 +1,8 @@
 """The relay over HTTP: WHIP to publish (RFC 9725), WHEP to watch (draft-ietf-wish-whep-03), page, figures.
 
+There is neither Trickle ICE nor an ICE restart: a session takes no PATCH. The answer has all candidates of
+the relay, and where a client is reached shows in its own checks.
+
 Every answer that is no success is one sentence in plain text.
 """
 
@@ -63,6 +66,7 @@ class Media(Protocol):
     async def watch(self, offer_sdp: str, stream: str) -> Answer: ...
     async def end(self, session: str, kind: Purpose) -> bool: ...
     def snapshot(self) -> Snapshot: ...
+    def ill(self) -> str | None: ...
     async def close(self) -> None: ...
 
 
@@ -174,7 +178,9 @@ class _Relay:
         return _page(request, page)
 
     async def healthz(self, _request: web.Request) -> web.StreamResponse:
-        """GET /healthz"""
+        """GET /healthz: 200 while the relay can serve, full or busy as it may be; else 503 and why."""
+        if (illness := self._rooms.ill()) is not None:
+            raise RefusalError(503, illness)
         return web.json_response({"status": "ok"})
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:

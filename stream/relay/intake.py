@@ -110,14 +110,18 @@ class StraightThrough:
 class VideoIntake(queue.Queue[Any]):
     """In the place of a video decoder's queue: bounded, and closed to pictures that are too large.
 
-    lost: set to have the publisher asked for a key frame. skipped, too_large: pictures not decoded.
-    refused_size: of the pictures that are too large, while they are. heard_s: monotonic time of the newest
-    picture. Written by the event loop, read by the decoder's thread.
+    lost: set to have the publisher asked for a key frame. on_decoded: called in the decoder's thread with the
+    ms that a picture was in the decoder. skipped, too_large: pictures not decoded. refused_size: of the
+    pictures that are too large, while they are. heard_s: monotonic time of the newest picture. Written by the
+    event loop, read by the decoder's thread.
     """
 
-    def __init__(self, options: MediaOptions, lost: threading.Event) -> None:
+    def __init__(
+        self, options: MediaOptions, lost: threading.Event, on_decoded: Callable[[float], None]
+    ) -> None:
         super().__init__()
-        self._options, self._lost = options, lost
+        self._options, self._lost, self._on_decoded = options, lost, on_decoded
+        self._decoding_since_ns: int | None = None
         self._arrivals: dict[int, int] = {}
         self._barred = False
         self._waiting_since_s: float | None = None
@@ -132,6 +136,16 @@ class VideoIntake(queue.Queue[Any]):
             if item is not None:
                 self._note_arrival(item[1].timestamp)
             super().put(item, block, timeout)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """What comes next. The decoder asks for it when it is done with what it had."""
+        if self._decoding_since_ns is not None:
+            self._on_decoded((time.perf_counter_ns() - self._decoding_since_ns) / 1e6)
+            self._decoding_since_ns = None
+        item = super().get(block, timeout)
+        if item is not None:
+            self._decoding_since_ns = time.perf_counter_ns()
+        return item
 
     def lose(self) -> None:
         """A picture was lost on the way: those that build on it are not decoded."""

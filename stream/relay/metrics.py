@@ -8,15 +8,11 @@ import sys
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from stream.relay.snapshot import Snapshot, StreamSnapshot
-
-if TYPE_CHECKING:
-    from stream.live.filter import Filtered
 
 BUCKETS_MS = (1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 20.0, 25.0, 33.0, 50.0, 75.0, 100.0, 200.0, 500.0)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -25,25 +21,20 @@ Labels = dict[str, str]
 
 
 class StageTimes:
-    """Histograms of the filter's stages over all streams, and of its whole work on a frame (`filter`).
+    """Histograms of what is done to a frame, over all streams.
 
-    Filters write from their threads, /metrics reads from the event loop.
+    decode: in the publisher's decoder. filter: the filter's whole work, of which the stages of
+    stream.retoucher.STAGES are parts. encode: conversion and encoding, once for all viewers. whole: from the
+    arrival of a frame's last packet to the leaving of its new ones, waiting included.
+
+    Decoders, filters and encoders write from their threads, /metrics reads from the event loop.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stages: dict[str, _Histogram] = {}
 
-    def timed(self, on_frame: Callable[[Filtered[Any]], None]) -> Callable[[Filtered[Any]], None]:
-        """on_frame, with each frame's times counted first."""
-
-        def count_and_pass_on(filtered: Filtered[Any]) -> None:
-            self.add(filtered.stage_ms | {"filter": filtered.retouch_ms})
-            on_frame(filtered)
-
-        return count_and_pass_on
-
-    def add(self, stage_ms: dict[str, float]) -> None:
+    def add(self, stage_ms: Mapping[str, float]) -> None:
         """Count one frame's times in ms, by stage."""
         with self._lock:
             for stage, ms in stage_ms.items():
@@ -170,6 +161,8 @@ def _of_sessions(snapshot: Snapshot) -> Iterator[str]:
     yield _metric("vretouch_sessions", "gauge", "Sessions connected, and not yet.", sessions)
     ended = [_Sample({"reason": reason}, count) for reason, count in sorted(snapshot.ended.items())]
     yield _metric("vretouch_sessions_ended_total", "counter", "Sessions that have ended.", ended)
+    late = [_Sample({}, snapshot.late_s)]
+    yield _metric("vretouch_event_loop_late_seconds_total", "counter", "How late timers went off.", late)
 
 
 def _of_streams(figure: _Figure, streams: Iterable[StreamSnapshot]) -> str:

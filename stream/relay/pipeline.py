@@ -4,6 +4,7 @@ second one while the publisher's own picture shows a split or a map."""
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,9 @@ from stream.live.settings import Settings
 from stream.live.stats import Stats
 from stream.relay.colour import DecodedFrame, ToRgb
 from stream.relay.encoder import Picture
+from stream.relay.errors import Stuck
 from stream.relay.fanout import Fanout, PacketTrack
+from stream.relay.metrics import StageTimes
 from stream.relay.options import MediaOptions
 from stream.relay.pace import Pace
 from stream.relay.rate import RateControl
@@ -23,6 +26,8 @@ from stream.relay.rate import RateControl
 OnFiltered = Callable[[Filtered[DecodedFrame]], None]
 MakeFilter = Callable[[OnFiltered], LiveFilter[DecodedFrame]]
 
+# Longer than the first frame takes, for which face models are loaded, on any machine that can keep up.
+STUCK_S = 30.0
 _DROPS = ("too_large", "too_fast", "behind", "overtaken", "not_encoded")
 
 
@@ -31,21 +36,29 @@ class Pipeline:
 
     returns: the track on which the publisher gets its own picture back, or None. plain: what viewers get, and
     the publisher too unless its view asks for more. counts: frames by what became of them before the filter,
-    see stream.relay.snapshot.StreamSnapshot.frames. width, height: of the newest frame.
+    see stream.relay.snapshot.StreamSnapshot.frames. width, height: of the newest frame. times: counts what
+    each frame takes.
     """
 
     def __init__(
-        self, codec: str, options: MediaOptions, make_filter: MakeFilter, returns: PacketTrack | None
+        self,
+        codec: str,
+        options: MediaOptions,
+        make_filter: MakeFilter,
+        returns: PacketTrack | None,
+        times: StageTimes,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.width = self.height = 0
         self._codec, self._options, self._make_filter = codec, options, make_filter
-        self._returns = returns
+        self._returns, self._times = returns, times
         self._settings = Settings(strength=float(options.strength), also=options.also, keep=options.keep)
         self._filter: LiveFilter[DecodedFrame] | None = None
         self._pace = Pace(options.fps)
         self._to_rgb = ToRgb(options.scale)
         self._closing: set[asyncio.Task[None]] = set()
+        self._stuck: Stuck | None = None
+        self._finished, self._finished_s = -1, 0.0
         self._plain_watched = False
         self._shown: Fanout | None = None
         self.plain = self._new_fanout()
@@ -64,8 +77,8 @@ class Pipeline:
 
     @property
     def error(self) -> BaseException | None:
-        """What ended a thread of it, if something did."""
-        errors = [fanout.encoder.error for fanout in self._fanouts()]
+        """What ended a thread of it or hangs, if something does."""
+        errors = [self._stuck, *(fanout.encoder.error for fanout in self._fanouts())]
         if self._filter is not None:
             errors.append(self._filter.error)
         return next((error for error in errors if error is not None), None)
@@ -97,9 +110,12 @@ class Pipeline:
         self._filter.submit(DecodedFrame(native, pts, time_base, arrival_ns, self._to_rgb))
 
     def step(self, now_s: float) -> None:
-        """Let bitrates follow the viewers' estimates."""
+        """Let bitrates follow the viewers' estimates, and notice what hangs. Called twice a second."""
         for fanout in self._fanouts():
             fanout.step(now_s)
+        unmoved_s = [self._unfinished_s(now_s), *(one.encoder.age_ms() / 1e3 for one in self._fanouts())]
+        if max(unmoved_s) > STUCK_S:
+            self._stuck = Stuck(f"no picture was finished for {STUCK_S:g} s; the engine or an encoder hangs")
 
     def stats(self) -> Stats:
         """The filter's, but with the delay from a frame's arrival to its packet's leaving, and all drops."""
@@ -124,20 +140,34 @@ class Pipeline:
         return kinds
 
     async def close(self) -> None:
-        """End all threads, and wait for them."""
+        """End all threads, and wait for them unless one hangs."""
+        closings = [fanout.encoder.close for fanout in self._fanouts()]
         if self._filter is not None:
-            await asyncio.to_thread(self._filter.close)
-        for fanout in self._fanouts():
-            await asyncio.to_thread(fanout.encoder.close)
+            closings.insert(0, self._filter.close)
+        for close in closings:
+            if self._stuck is None:
+                await asyncio.to_thread(close)
+            else:
+                threading.Thread(target=close, daemon=True).start()
         if self._closing:
             await asyncio.wait(self._closing)
+
+    def _unfinished_s(self, now_s: float) -> float:
+        """For how long the filter has had frames and finished none."""
+        if self._filter is None:
+            return 0.0
+        stats = self._filter.stats()
+        idle = stats.frames_in <= stats.frames_out + stats.dropped
+        if idle or stats.frames_out != self._finished:
+            self._finished, self._finished_s = stats.frames_out, now_s
+        return now_s - self._finished_s
 
     def _fanouts(self) -> list[Fanout]:
         return [self.plain] if self._shown is None else [self.plain, self._shown]
 
     def _new_fanout(self) -> Fanout:
         rate = RateControl(self._options.bitrate_kbps, self._options.max_bitrate_kbps)
-        return Fanout(self._codec, self._options.fps, rate)
+        return Fanout(self._codec, self._options.fps, rate, self._times)
 
     def _dropped_as(self, native: VideoFrame, pts_s: float, arrival_s: float) -> str | None:
         """Why a frame does not go on, or None."""
@@ -154,6 +184,7 @@ class Pipeline:
     def _filtered(self, filtered: Filtered[DecodedFrame]) -> None:
         """In the filter's thread; never waits."""
         frame, shown = filtered.frame, self._shown
+        self._times.add(filtered.stage_ms | {"filter": filtered.retouch_ms})
         if self._plain_watched:
             self.plain.submit(Picture(filtered.rgb_u8, frame.pts, frame.time_base, frame.arrival_ns))
         if shown is not None:

@@ -19,6 +19,7 @@ from stream.relay.control import LABEL, Control
 from stream.relay.fanout import Fanout, PacketTrack
 from stream.relay.hooks import listen, tap_audio, tap_video
 from stream.relay.intake import VideoIntake
+from stream.relay.metrics import StageTimes
 from stream.relay.negotiation import Offer, make_answer, prefer, take_offer
 from stream.relay.options import MediaOptions
 from stream.relay.pipeline import MakeFilter, Pipeline
@@ -45,15 +46,16 @@ class Publication(Session):
         codec: str,
         offer: Offer,
         make_filter: MakeFilter,
+        times: StageTimes,
     ) -> None:
         super().__init__(options, wake)
         self.name, self.codec, self.has_audio = name, codec, offer.audio
         self.viewers = 0
         self.audio = AudioLine()
-        self._offer = offer
+        self._offer, self._times = offer, times
         self._return_path = _ReturnPath(self)
         self._returns = PacketTrack("video", self._return_path.wants_picture) if offer.receives else None
-        self.pipeline = Pipeline(codec, options, make_filter, self._returns)
+        self.pipeline = Pipeline(codec, options, make_filter, self._returns, times)
         self._intake: VideoIntake | None = None
         self._control: Control | None = None
         self._drain: asyncio.Task[None] | None = None
@@ -79,7 +81,7 @@ class Publication(Session):
             prefer(audio, "opus")
         await take_offer(self.connection, self._offer)
         listen(video.sender, self._return_path)
-        self._intake = tap_video(video.receiver, self.options)
+        self._intake = tap_video(video.receiver, self.options, lambda ms: self._times.add({"decode": ms}))
         if audio is not None:
             tap_audio(audio.receiver, self._take_sound)
         self._drain = asyncio.create_task(self._take_frames(video.receiver.track, self._intake))
@@ -114,7 +116,7 @@ class Publication(Session):
         return now_s - max(seen_s, self._sound_s, said_s, self.connected_s or self.created_s)
 
     def trouble(self) -> str | None:
-        """`failed` where a thread has died, `lost` where the publisher has said goodbye."""
+        """`failed` where a thread has died or hangs, `lost` where the publisher has said goodbye."""
         if self.pipeline.error is not None:
             return "failed"
         return "lost" if self._left else None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream.relay.errors import BadOffer, Full, NoStream, Taken
+from stream.relay.metrics import StageTimes
 from stream.relay.negotiation import Purpose, choose_codec, read_offer
 from stream.relay.options import MediaOptions
 from stream.relay.pipeline import MakeFilter
@@ -27,6 +28,8 @@ from stream.relay.viewer import Viewer
 __all__ = ["Answer", "Rooms", "Snapshot", "StreamSnapshot"]
 
 TICK_S = 0.5
+# One stream may fail for reasons of its own.
+MOST_FAILED = 3
 FULL_RETRY_S = 30
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LOG = logging.getLogger("vretouch.relay")
@@ -45,14 +48,18 @@ class Rooms:
     """All publications and their viewers; lives in one event loop.
 
     make_filter: called with what takes finished frames, when a publication's first frame goes on; see
-    stream.live.filter.LiveFilter.
+    stream.live.filter.LiveFilter. times: counts what each frame takes.
     """
 
-    def __init__(self, options: MediaOptions, make_filter: MakeFilter) -> None:
-        self._options, self._make_filter = options, make_filter
+    def __init__(
+        self, options: MediaOptions, make_filter: MakeFilter, times: StageTimes | None = None
+    ) -> None:
+        self._options, self._make_filter, self._times = options, make_filter, times or StageTimes()
         self._publications: dict[str, Publication] = {}
         self._sessions: dict[str, Session] = {}
         self._ended: Counter[str] = Counter()
+        self._failed_in_turn = 0
+        self._late_s = 0.0
         self._ticker: asyncio.Task[None] | None = None
         self._closings: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
@@ -69,7 +76,9 @@ class Rooms:
         if name in self._publications:
             raise Taken(f"somebody publishes as {name} already; choose another name, or wait until that ends")
         self._demand_room("publish", self._options.max_publishers)
-        publication = Publication(self._options, self._woken.set, name, codec, offer, self._make_filter)
+        publication = Publication(
+            self._options, self._woken.set, name, codec, offer, self._make_filter, self._times
+        )
         self._publications[name] = publication
         sdp = await self._begun(publication, publication.answer())
         return Answer(publication.id, sdp, name)
@@ -102,7 +111,19 @@ class Rooms:
             viewers=sum(one.kind == "watch" for one in sessions),
             pending=sum(one.connected_s is None for one in sessions),
             ended=dict(self._ended),
+            late_s=self._late_s,
         )
+
+    def ill(self) -> str | None:
+        """Why the relay cannot serve, or None: to be full or busy is no illness."""
+        advice = "start the relay again, and look at its log"
+        if self._closed:
+            return "the relay is shutting down"
+        if self._ticker is not None and self._ticker.done() and self._ticker.exception() is not None:
+            return f"the watch over the sessions has ended; {advice}"
+        if self._failed_in_turn >= MOST_FAILED and not any(map(_works, self._publications.values())):
+            return f"the last {self._failed_in_turn} streams have failed; {advice}"
+        return None
 
     async def close(self) -> None:
         """End all sessions, and begin no more."""
@@ -142,16 +163,19 @@ class Rooms:
             raise NoStream("the stream ended meanwhile; ask again")
         if self._ticker is None or self._ticker.done():
             self._ticker = asyncio.create_task(self._tick())
+            self._ticker.add_done_callback(_tell_end)
         return answer
 
     async def _tick(self) -> None:
         """Look after all sessions until there are none."""
         while self._sessions:
+            due_s = time.monotonic() + TICK_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
                     await self._woken.wait()
             self._woken.clear()
             now_s = time.monotonic()
+            self._late_s += max(0.0, now_s - due_s)
             for session in list(self._sessions.values()):
                 if reason := session.over(now_s):
                     self._end_soon(session, reason)
@@ -176,6 +200,9 @@ class Rooms:
         if isinstance(session, Publication):
             if session.pipeline.error is not None:
                 _LOG.error("the stream %s has failed", session.name, exc_info=session.pipeline.error)
+                self._failed_in_turn += 1
+            elif _works(session):
+                self._failed_in_turn = 0
             del self._publications[session.name]
             every = self._sessions.values()
             viewers = [one for one in every if isinstance(one, Viewer) and one.publication is session]
@@ -185,3 +212,13 @@ class Rooms:
         except Exception:
             _LOG.exception("a session could not be closed in order")
         self._sweeper.soon()
+
+
+def _works(publication: Publication) -> bool:
+    """Whether pictures of it were retouched."""
+    return publication.pipeline.error is None and publication.pipeline.frames()["retouched"] > 0
+
+
+def _tell_end(watch: asyncio.Task[None]) -> None:
+    if not watch.cancelled() and (error := watch.exception()) is not None:
+        _LOG.error("the watch over the sessions has ended", exc_info=error)

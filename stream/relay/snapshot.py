@@ -43,7 +43,7 @@ class Snapshot:
 
     pending: answered but not yet connected, of both kinds. ended: since the start, by reason: `asked`,
     `lost`, `never connected`, `idle`, `time is up`, `publisher left`, `failed`, `refused` (the offer could
-    not be answered), `shut down`.
+    not be answered), `shut down`. late_s: by how much the event loop was late, with sessions, added up.
     """
 
     streams: tuple[StreamSnapshot, ...] = ()
@@ -51,3 +51,4 @@ class Snapshot:
     viewers: int = 0
     pending: int = 0
     ended: dict[str, int] = field(default_factory=dict)
+    late_s: float = 0.0

@@ -42,7 +42,7 @@ async function start({ name = tab.get('stream', null), tabs = 'one' } = {}) {
   if (run) return;
   const mine = (run = { name });
   const ask = { title: 'Allow the camera', text: 'The browser asks whether this page may use it.' };
-  keepFocus(() => (show('asking', 'Waiting for the camera…'), showNotice(ask)), () => $('stop'));
+  keepFocus(() => (show('asking', 'Asking…'), showNotice(ask)), () => $('stop'));
   try {
     if (tabs !== 'two' && !(mine.release = await claim(moved, tabs === 'moved'))) return fail(secondTab());
     if (run !== mine) return close(mine);

@@ -17,7 +17,7 @@ export class Control {
       // What the relay says unasked has no number.
       this.#answered = message.number ?? this.#answered;
       // The relay's figures come each second: while there is neither picture nor sound to send, this shows that the page is there.
-      if (message.type === 'stats') this.#tell({});
+      if (message.type === 'stats' && channel.readyState === 'open') this.#tell({});
       hear(message);
     });
   }

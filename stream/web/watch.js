@@ -13,6 +13,7 @@ const MOST_WAIT_S = 3;
 const tab = kept('sessionStorage');
 const name = decodeURIComponent(location.pathname.split('/').pop());
 let link = null;
+let wasLive = false;
 
 function start() {
   link?.stop();
@@ -62,13 +63,15 @@ function showPaused(paused) {
 
 function follow(state) {
   if (state.is === 'live') {
+    wasLive = true;
     showState('live', 'Live');
     hideNotice();
   } else if (state.is === 'connecting' && document.body.dataset.state !== 'waiting') {
     showState('connecting', 'Connecting…');
     showNotice({ title: 'Connecting to the relay', text: 'This takes a moment.' });
   } else if (state.is === 'waiting') {
-    showState('waiting', state.problem.status === 404 ? 'Not live yet' : 'Reconnecting…');
+    const words = wasLive ? 'Reconnecting…' : 'Waiting…';
+    showState('waiting', state.problem.status === 404 ? 'Not live yet' : words);
     showNotice({ ...relayProblem(state.problem), wait: waitWords(state.inS), actions: [['Try now', () => link.retry()]] });
   } else if (state.is === 'refused') {
     showState('problem', 'Not connected');

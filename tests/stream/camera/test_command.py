@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import io
 import subprocess
 import sys
@@ -14,14 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from stream.camera import command, session, v4l2
+from stream.camera import command, session
 from stream.camera.capture import CameraSource, Wish
 from stream.camera.command import add_arguments, job_of
 from stream.camera.devices import Device
 from stream.camera.errors import CameraError, VirtualCameraError
 from stream.camera.job import CameraJob
-from stream.camera.session import Parts, listing, run_camera
-from stream.camera.v4l2 import Node
+from stream.camera.session import Parts, run_camera
 from stream.camera.virtual import VirtualCamera
 from stream.engine import available_presets
 from stream.errors import OptionError
@@ -318,41 +316,12 @@ def test_an_unplugged_camera_is_found_under_its_new_number() -> None:
     assert asked == [WEBCAM, moved]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="v4l2loopback is Linux's")
-def test_the_list_names_cameras_and_virtual_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(v4l2, "nodes", lambda: [Node(9, "/dev/video9", "vretouch", True)])
-    loopback = Device(9, "/dev/video9", "vretouch", "v4l2", virtual=True)
-    assert listing([WEBCAM, loopback]) == [
-        "cameras:",
-        "  0  Webcam (/dev/video0)",
-        "virtual cameras:",
-        "  9  vretouch (/dev/video9)",
-    ]
-
-
-def test_a_machine_without_any_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(v4l2, "nodes", lambda: [])
-    monkeypatch.setattr(v4l2, "loopback_loaded", lambda: False)
-    pyvirtualcam.camera.BACKENDS.clear()
-    lines = listing([], "linux")
-    assert lines[:3] == ["cameras:", "  none", "virtual cameras:"]
-    assert "sudo modprobe v4l2loopback exclusive_caps=1" in lines[3]
-    assert listing([], "darwin")[3] == "  none: pyvirtualcam knows no virtual camera of darwin"
-    pyvirtualcam.register_backend("obs", KeptBackend)
-    assert listing([], "darwin")[3] == "  through obs"
-
-
 def test_the_options_are_known_without_the_libraries_that_run_it() -> None:
     code = "import sys, stream.camera.command; print({'av', 'cv2', 'pyvirtualcam'} & sys.modules.keys())"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "set()"
-
-
-def test_the_command_lists(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.run(options("--list")) == 0
-    assert capsys.readouterr().out.startswith("cameras:\n")
 
 
 def test_the_command_runs_the_job_that_its_options_describe(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,15 +352,6 @@ def test_the_command_runs_the_job_that_its_options_describe(monkeypatch: pytest.
         )
     ]
     assert job() == CameraJob()
-
-
-def test_the_list_works_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    def without(name: str) -> Any:
-        raise ModuleNotFoundError(f"No module named {name!r}")
-
-    monkeypatch.setattr(v4l2, "nodes", lambda: [])
-    monkeypatch.setattr(importlib, "import_module", without)
-    assert "python -m pip install pyvirtualcam" in listing([WEBCAM], "linux")[3]
 
 
 def test_standard_input_that_is_no_terminal_is_not_read(tmp_path: Path) -> None:

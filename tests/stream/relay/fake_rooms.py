@@ -34,13 +34,14 @@ ANSWER_SDP = "v=0\r\ns=an answer\r\n"
 
 
 class FakeRooms:
-    """open: what stands, by session: its kind and stream. offers: all that came. before: called, and waited
-    for, before each answer."""
+    """open: what stands, by session: its kind and stream. offers: all that came. illness: why nothing can be
+    served. before: called, and waited for, before each answer."""
 
     def __init__(self, before: Callable[[], object] | None = None) -> None:
         self.open: dict[str, tuple[Purpose, str]] = {}
         self.offers: list[str] = []
         self.closed = False
+        self.illness: str | None = None
         self._before = before
         self._numbers = itertools.count()
 
@@ -70,6 +71,9 @@ class FakeRooms:
             if kind == "publish"
         )
         return Snapshot(streams, publishers=len(streams), viewers=len(self.open) - len(streams))
+
+    def ill(self) -> str | None:
+        return self.illness
 
     async def close(self) -> None:
         self.open.clear()

@@ -53,6 +53,12 @@ def busy_rgb(number: int, width: int, height: int) -> npt.NDArray[np.uint8]:
     return np.asarray(cv2.resize(moved, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
+def noise_rgb(number: int, width: int, height: int) -> npt.NDArray[np.uint8]:
+    """uint8 [height, width, 3]: soft noise, of which nothing is like that of the number before."""
+    noise = np.random.default_rng(number).integers(0, 256, (height // 40, width // 40, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
 class FakeFilter:
     """Has the interface of LiveFilter; hands frames on as they are, each after work_s seconds of work. With
     views other than `plain` it shows the picture upside down. fails: its thread ends with an error."""
@@ -92,12 +98,15 @@ class FakeFilter:
             if self._fails:
                 self.error = RuntimeError("the fake has failed")
                 return
-            time.sleep(self._work_s)
-            rgb = frame.rgb_u8
-            shown = rgb if self.settings.view == "plain" else np.ascontiguousarray(rgb[::-1])
-            self._frames_out += 1
-            self._window.add(self._work_s * 1e3, (time.monotonic_ns() - frame.arrival_ns) / 1e6)
-            self._on_frame(Filtered(frame, rgb, shown, self._work_s * 1e3, {}, 0, 0))
+            self._pass_on(frame)
+
+    def _pass_on(self, frame: Any) -> None:
+        time.sleep(self._work_s)
+        rgb = frame.rgb_u8
+        shown = rgb if self.settings.view == "plain" else np.ascontiguousarray(rgb[::-1])
+        self._frames_out += 1
+        self._window.add(self._work_s * 1e3, (time.monotonic_ns() - frame.arrival_ns) / 1e6)
+        self._on_frame(Filtered(frame, rgb, shown, self._work_s * 1e3, {}, 0, 0))
 
 
 # What is to be closed when a test is over, whether it went well or not.

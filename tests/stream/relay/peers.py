@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,6 +21,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, pack_remb_fci
 from av import AudioFrame
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -57,14 +59,22 @@ def only(peer: RTCPeerConnection, codec: str | None) -> None:
 
 
 class ClipTrack(MediaStreamTrack):
-    """Numbered frames at FPS, encoded in advance in the codec's own colours, a key frame each second. times:
-    monotonic seconds when each number was sent."""
+    """Numbered frames at FPS, encoded in advance in the codec's own colours, a key frame each second. draw:
+    makes a frame of its number, width and height. times: monotonic seconds when each number was sent."""
 
     kind = "video"
 
-    def __init__(self, codec: str, width: int = 320, height: int = 240, frames: int = 600) -> None:
+    def __init__(
+        self,
+        codec: str,
+        width: int = 320,
+        height: int = 240,
+        frames: int = 600,
+        draw: Callable[[int, int, int], npt.NDArray[np.uint8]] = frame_rgb,
+    ) -> None:
         super().__init__()
         self.times: list[float] = []
+        self._draw = draw
         self._codec, self._to_yuv = open_codec(codec, width, height, FPS, 2000, 2000), ToYuv(codec)
         self._size, self._frames = (width, height), frames
 
@@ -76,7 +86,7 @@ class ClipTrack(MediaStreamTrack):
             await asyncio.sleep(max(0.0, self.times[0] + number / FPS - time.monotonic()))
         if self.readyState != "live":
             raise MediaStreamError
-        frame = self._to_yuv(frame_rgb(number, *self._size))
+        frame = self._to_yuv(self._draw(number, *self._size))
         frame.pts, frame.time_base, frame.duration = number * 3000, CLOCK, 3000
         frame.pict_type = 1 if number % FPS == 0 else 0
         (packet,) = self._codec.encode(frame)
@@ -206,6 +216,20 @@ class Watcher:
     @property
     def seen(self) -> list[Seen]:
         return self.receiver.seen
+
+    async def estimate(self, kbps: float) -> None:
+        """Say (REMB) what its way can carry, in place of what aiortc would."""
+        receiver: Any = self.peer.getTransceivers()[0].receiver
+        receiver._RTCRtpReceiver__remote_bitrate_estimator = None
+        sources = [one.source for one in receiver.getSynchronizationSources()]
+        said = pack_remb_fci(round(kbps * 1000), sources)
+        own = receiver._RTCRtpReceiver__rtcp_ssrc
+        await receiver._send_rtcp(RtcpPsfbPacket(RTCP_PSFB_APP, ssrc=own, media_ssrc=0, fci=said))
+
+    async def received_bytes(self) -> int:
+        """All that has come for it."""
+        parts = (await self.peer.getStats()).values()
+        return sum(part.bytesReceived for part in parts if part.type == "transport")
 
     async def watch(self, rooms: Rooms, stream: str = "one") -> Answer:
         answer = await rooms.watch(await offer_of(self.peer), stream)

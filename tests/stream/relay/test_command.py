@@ -10,18 +10,15 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from types import SimpleNamespace
 
 import pytest
 
 from stream.cli import main
 from stream.errors import OptionError, VretouchError, WeightsError
 from stream.relay.command import add_arguments, ice_of, make_filter_of, media_options_of, run, tokens_of
-from stream.relay.metrics import StageTimes, exposition
 from stream.relay.options import MediaOptions
 from stream.relay.ports import UdpPorts
 from stream.relay.serve import ServeError
-from stream.relay.snapshot import Snapshot
 from tests.conftest import REPOSITORY
 
 PUBLISH, VIEW = "publish-token-1", "view-token-22"
@@ -213,24 +210,12 @@ def test_streams_share_one_network(monkeypatch):
     retouchers: list[tuple[tuple[object, ...], dict[str, object]]] = []
     monkeypatch.setattr("stream.relay.command.load_engine", load)
     monkeypatch.setattr("stream.retoucher.Retoucher", lambda *one, **more: retouchers.append((one, more)))
-    make = make_filter_of(options("--threads 2 --max-faces 3"), 25.0, StageTimes())
+    make = make_filter_of(options("--threads 2 --max-faces 3"), 25.0)
     for one in [make(lambda _: None) for _ in range(2)]:
         assert one.wait_ready(10.0)
         one.close()
     assert loaded == [("auto", "live", 2)]
     assert retouchers == [(("live", engine), {"max_faces": 3})] * 2
-
-
-def test_the_stages_of_every_frame_are_counted(monkeypatch):
-    made: list[object] = []
-    monkeypatch.setattr("stream.relay.command.load_engine", lambda *_: object())
-    monkeypatch.setattr("stream.live.filter.LiveFilter", lambda *given, **_: made.append(given[1]))
-    times, seen = StageTimes(), []
-    make_filter_of(options(), 30.0, times)(seen.append)
-    filtered = SimpleNamespace(stage_ms={"step": 14.0}, retouch_ms=17.0)
-    made[0](filtered)
-    assert seen == [filtered]
-    assert 'vretouch_stage_seconds_count{stage="step"} 1' in exposition(Snapshot(), times)
 
 
 PROGRAM = """

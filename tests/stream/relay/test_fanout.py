@@ -13,6 +13,7 @@ from av.stream import Stream
 
 from stream.relay.encoder import Picture
 from stream.relay.fanout import AUDIO_PACKETS, VIDEO_PACKETS, Fanout, PacketTrack
+from stream.relay.metrics import StageTimes
 from stream.relay.rate import RateControl
 from tests.stream.relay.fakes import frame_rgb, run, until
 
@@ -113,7 +114,7 @@ def test_a_stopped_track_ends_whoever_reads() -> None:
 
 def test_all_that_read_get_the_same_packets_and_one_that_stops_does_not_matter() -> None:
     async def main() -> None:
-        fanout = Fanout("vp8", 30.0, RateControl(500, 1000))
+        fanout = Fanout("vp8", 30.0, RateControl(500, 1000), StageTimes())
         tracks = [PacketTrack("video", fanout.encoder.request_keyframe) for _ in range(3)]
         for track in tracks:
             fanout.add(track)
@@ -154,7 +155,7 @@ def test_all_that_read_get_the_same_packets_and_one_that_stops_does_not_matter()
 
 def test_packets_wait_for_nobody_but_a_busy_loop_stops_the_encoder() -> None:
     async def main() -> None:
-        fanout = Fanout("vp8", 30.0, RateControl(500, 1000))
+        fanout = Fanout("vp8", 30.0, RateControl(500, 1000), StageTimes())
         await until(lambda: True)
         for number in range(20):
             fanout.submit(Picture(frame_rgb(number), number * 3000, Fraction(1, 90_000), 1))
@@ -172,7 +173,7 @@ def test_packets_wait_for_nobody_but_a_busy_loop_stops_the_encoder() -> None:
 
 def test_the_picture_shown_again_goes_to_those_alone_who_have_none() -> None:
     async def main() -> None:
-        fanout = Fanout("vp8", 30.0, RateControl(500, 1000))
+        fanout = Fanout("vp8", 30.0, RateControl(500, 1000), StageTimes())
         first, late = (PacketTrack("video", fanout.encoder.request_picture) for _ in range(2))
         fanout.add(first)
         reading = await started(first)

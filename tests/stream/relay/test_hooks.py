@@ -149,7 +149,7 @@ def test_a_receiver_has_the_parts_that_are_replaced() -> None:
         assert isinstance(receiver._RTCRtpReceiver__jitter_buffer, JitterBuffer)
         assert isinstance(receiver._RTCRtpReceiver__decoder_queue, queue.Queue)
         assert isinstance(receiver._RTCRtpReceiver__decoder_error, threading.Event)
-        video = tap_video(receiver, MediaOptions())
+        video = tap_video(receiver, MediaOptions(), lambda ms: None)
         assert isinstance(receiver._RTCRtpReceiver__jitter_buffer, PromptBuffer)
         assert receiver._RTCRtpReceiver__decoder_queue is video
         sound: Any = peer.addTransceiver("audio").receiver

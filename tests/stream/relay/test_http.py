@@ -236,6 +236,31 @@ def test_other_methods_are_not_allowed(path, allowed):
     relay(do)
 
 
+FRAGMENT = "a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\na=end-of-candidates\r\n"
+
+
+@pytest.mark.parametrize("options", [HttpOptions(), TOKENS], ids=["open", "guarded"])
+def test_candidates_that_come_later_are_refused_and_the_session_goes_on(options: HttpOptions):
+    """RFC 9725 leaves Trickle ICE and ICE restarts, both by PATCH, to the server; ours has neither. What is
+    said of a method that an address does not have is RFC 9110's, section 15.5.6."""
+
+    async def do(client: Client) -> None:
+        await client.post("/whip?stream=one", data=publish_offer(), headers=with_token(PUBLISH))
+        begun = {"/whip?stream=two": (publish_offer(), PUBLISH), "/whep/one": (watch_offer(), VIEW)}
+        for path, (offer, token) in begun.items():
+            created = await client.post(path, data=offer, headers=with_token(token))
+            assert "ETag" not in created.headers and "Accept-Patch" not in created.headers
+            session = created.headers["Location"]
+            for more in ({}, {"If-Match": "*"}):
+                headers = {"Content-Type": "application/trickle-ice-sdpfrag"} | more
+                response = await client.patch(session, data=FRAGMENT, headers=headers)
+                await refused(response, 405, "does not take PATCH requests")
+                assert set(response.headers["Allow"].split(",")) == {"DELETE", "OPTIONS"}
+            assert (await client.delete(session, headers=with_token(token))).status == 200
+
+    relay(do, options=options)
+
+
 def test_options_say_what_is_taken():
     async def do(client: Client) -> None:
         for path in ("/whip", "/whep/stage"):
@@ -264,6 +289,18 @@ def test_health_and_figures():
         assert any(line.startswith('vretouch_build_info{version="1.2.3"') for line in lines)
 
     relay(do, options=HttpOptions(version="1.2.3"))
+
+
+def test_a_relay_that_cannot_serve_says_why():
+    rooms = FakeRooms()
+    rooms.illness = "the last 3 streams have failed; start the relay again"
+
+    async def do(client: Client) -> None:
+        await refused(await client.get("/healthz"), 503, rooms.illness or "")
+        rooms.illness = None
+        assert (await client.get("/healthz")).status == 200
+
+    relay(do, rooms)
 
 
 def test_ice_servers_are_told_to_who_may_know():

@@ -3,10 +3,13 @@ large ones and too many are never decoded."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
+from aiortc import rtcrtpreceiver
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import RtpPacket
 
@@ -15,7 +18,7 @@ from stream.relay.codec import CLOCK, open_codec
 from stream.relay.colour import ToYuv
 from stream.relay.intake import MOST_WAITING, AudioIntake, PromptBuffer, StraightThrough, VideoIntake
 from stream.relay.options import MediaOptions
-from tests.stream.relay.fakes import frame_rgb
+from tests.stream.relay.fakes import frame_rgb, run
 
 
 class Codec:
@@ -113,7 +116,7 @@ def test_a_late_packet_within_time_mends_the_hole(monkeypatch: pytest.MonkeyPatc
 
 def video_intake(**options: Any) -> tuple[VideoIntake, threading.Event]:
     lost = threading.Event()
-    return VideoIntake(MediaOptions(**options), lost), lost
+    return VideoIntake(MediaOptions(**options), lost, lambda ms: None), lost
 
 
 def give(video: VideoIntake, pictures: list[bytes], first: int = 0) -> None:
@@ -130,6 +133,44 @@ def test_pictures_go_on_to_the_decoder_with_their_arrival() -> None:
     assert not lost.is_set()
     video.put(None)
     assert video.get() is None
+
+
+class SlowDecoder:
+    """Knows when it began with each picture and when it was done."""
+
+    def __init__(self) -> None:
+        self.spans_ns: list[tuple[int, int]] = []
+
+    def decode(self, picture: JitterFrame) -> list[Any]:
+        began_ns = time.perf_counter_ns()
+        time.sleep(0.005 * (1 + picture.timestamp / 3000))
+        self.spans_ns.append((began_ns, time.perf_counter_ns()))
+        return []
+
+
+def test_what_the_decoder_takes_for_each_picture_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder, told_ms, told_at_ns = SlowDecoder(), list[float](), list[int]()
+
+    def tell(ms: float) -> None:
+        told_ms.append(ms)
+        told_at_ns.append(time.perf_counter_ns())
+
+    async def decoded() -> None:
+        frames: asyncio.Queue[Any] = asyncio.Queue()
+        worker = rtcrtpreceiver.decoder_worker, asyncio.get_running_loop(), video, frames, threading.Event()
+        await asyncio.to_thread(*worker)
+        assert await frames.get() is None
+
+    monkeypatch.setattr(rtcrtpreceiver, "get_decoder", lambda _: decoder)
+    video = VideoIntake(MediaOptions(), threading.Event(), tell)
+    give(video, clip(3))
+    video.put(None)
+    began_ns = time.perf_counter_ns()
+    run(decoded)
+    assert len(told_ms) == 3
+    for ms, at_ns, (begun_ns, done_ns) in zip(told_ms, told_at_ns, decoder.spans_ns, strict=True):
+        assert (done_ns - begun_ns) / 1e6 <= ms <= (at_ns - began_ns) / 1e6
+        began_ns = at_ns
 
 
 def test_a_burst_is_taken_whole() -> None:

@@ -5,13 +5,9 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from fractions import Fraction
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
-from stream.live.filter import Filtered
 from stream.live.stats import Stats
 from stream.relay.metrics import BUCKETS_MS, StageTimes, exposition
 from stream.relay.snapshot import Snapshot, StreamSnapshot
@@ -69,7 +65,7 @@ def full_snapshot() -> Snapshot:
         keyframes=6,
         flushes=7,
     )
-    return Snapshot((stream,), publishers=1, viewers=4, pending=2, ended={"time is up": 3})
+    return Snapshot((stream,), publishers=1, viewers=4, pending=2, ended={"time is up": 3}, late_s=1.25)
 
 
 def test_every_figure_of_a_stream_is_there():
@@ -100,6 +96,7 @@ def test_every_figure_of_a_stream_is_there():
         'vretouch_sessions{kind="watch"}': 4,
         'vretouch_sessions{kind="pending"}': 2,
         'vretouch_sessions_ended_total{reason="time is up"}': 3,
+        "vretouch_event_loop_late_seconds_total": 1.25,
     }
     assert {place: samples[place] for place in wanted} == pytest.approx(wanted)
     assert any(place.startswith('vretouch_build_info{version="1.2.3",python="3.') for place in samples)
@@ -134,18 +131,6 @@ def test_stages_are_counted_into_buckets():
     assert samples[of("+Inf")] == samples['vretouch_stage_seconds_count{stage="step"}'] == 5
     assert samples['vretouch_stage_seconds_sum{stage="step"}'] == pytest.approx(1000.019)
     assert sum("bucket" in place for place in samples) == len(BUCKETS_MS) + 1
-
-
-def test_frames_are_counted_on_their_way():
-    times, seen = StageTimes(), []
-    picture = np.zeros((2, 2, 3), np.uint8)
-    frame = SimpleNamespace(rgb_u8=picture, pts=0, time_base=Fraction(1, 90000), arrival_ns=0)
-    filtered = Filtered(frame, picture, picture, 17.0, {"locate": 3.0, "step": 14.0}, 0, 1)
-    times.timed(seen.append)(filtered)
-    assert seen == [filtered]
-    samples = read(exposition(Snapshot(), times))
-    for stage, seconds in (("filter", 0.017), ("locate", 0.003), ("step", 0.014)):
-        assert samples[f'vretouch_stage_seconds_sum{{stage="{stage}"}}'] == pytest.approx(seconds)
 
 
 def test_threads_may_count_while_it_is_read():

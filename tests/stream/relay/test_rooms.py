@@ -16,6 +16,7 @@ import pytest
 
 from stream.live.filter import Filtered
 from stream.live.settings import Settings
+from stream.relay.metrics import StageTimes
 from stream.relay.options import MediaOptions
 from stream.relay.publication import Publication
 from stream.relay.rooms import Rooms
@@ -203,6 +204,36 @@ def test_the_page_is_told_and_obeyed_and_viewers_keep_the_plain_picture() -> Non
         await until(lambda: [thread.name for thread in threading.enumerate()].count("video-encoder") == 1)
         await rooms.close()
         await publisher.close()
+        await watcher.close()
+
+    run(main)
+
+
+def stage(times: StageTimes, name: str) -> tuple[float, float]:
+    """How many frames a stage was timed of, and the seconds of all of them."""
+    found = {(one.labels["stage"], one.suffix): one.value for one in times.samples()}
+    return found[name, "_count"], found[name, "_sum"]
+
+
+def test_every_stage_of_a_frame_is_timed() -> None:
+    async def main() -> None:
+        times, work_s = StageTimes(), 0.02
+        rooms = Rooms(LOOPBACK, partial(FakeFilter, work_s=work_s), times)
+        publisher, watcher = Publisher("vp8"), Watcher()
+        await publisher.publish(rooms)
+        await watcher.watch(rooms)
+        await until(lambda: len(watcher.seen) > 20)
+        await publisher.close()
+        await until(lambda: rooms.snapshot().publishers == 0)
+        decoded, decoding_s = stage(times, "decode")
+        filtered, filtering_s = stage(times, "filter")
+        encoded, encoding_s = stage(times, "encode")
+        sent, whole_s = stage(times, "whole")
+        assert decoded >= filtered >= encoded == sent > 20
+        assert filtering_s == pytest.approx(filtered * work_s)
+        assert min(decoding_s, encoding_s) > 0.0
+        assert whole_s > sent * work_s + encoding_s
+        await rooms.close()
         await watcher.close()
 
     run(main)

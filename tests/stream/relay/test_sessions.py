@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -12,14 +13,17 @@ from typing import Any
 
 import pytest
 
+from stream.relay import pipeline as pipeline_module
 from stream.relay import publication as publication_module
 from stream.relay.encoder import VideoEncoder
 from stream.relay.errors import BadOffer, Full, NoCodec, NoStream, Taken
+from stream.relay.metrics import resident_bytes
 from stream.relay.options import MediaOptions
 from stream.relay.publication import Publication
 from stream.relay.rooms import Rooms
+from stream.relay.sweep import sweep
 from stream.relay.viewer import Viewer
-from tests.stream.relay.fakes import FakeFilter, run, until
+from tests.stream.relay.fakes import CLOSINGS, FakeFilter, run, until
 from tests.stream.relay.peers import ClipTrack, Publisher, Watcher, connection, offer_of
 
 
@@ -169,6 +173,71 @@ def test_a_filter_that_fails_ends_the_stream_with_a_word_to_the_page() -> None:
     run(main)
 
 
+def test_a_filter_that_hangs_ends_the_stream_and_is_waited_for_by_nobody(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pipeline_module, "STUCK_S", 0.8)
+    gate = threading.Event()
+
+    class Hanging(FakeFilter):
+        def _pass_on(self, frame: Any) -> None:
+            if self._frames_out == 5:
+                gate.wait()
+            super()._pass_on(frame)
+
+    async def main() -> None:
+        rooms = Rooms(options(), Hanging)
+        publisher = Publisher("vp8", control=True)
+        await publisher.publish(rooms)
+        await until(lambda: rooms.snapshot().publishers == 0)
+        assert rooms.snapshot().ended == {"failed": 1}
+        assert rooms.ill() is None
+        assert "no picture was finished for 0.8 s" in caplog.text
+        await until(lambda: bool(publisher.said("error")))
+        await rooms.close()
+        assert [thread.name for thread in threading.enumerate()].count("fake-filter") == 1
+        gate.set()
+        await until(lambda: "fake-filter" not in [thread.name for thread in threading.enumerate()])
+        await publisher.close()
+
+    run(main)
+
+
+def test_a_filter_without_frames_is_not_taken_to_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_module, "STUCK_S", 0.8)
+
+    async def main(rooms: Rooms, publisher: Publisher) -> None:
+        await until(lambda: len(publisher.receiver.seen) > 1)
+        await asyncio.sleep(2.0)
+        assert rooms.snapshot().publishers == 1
+
+    with_rooms(main, track=ClipTrack("vp8", frames=4))
+
+
+def test_a_watch_that_ends_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def bug(*_: object) -> None:
+        raise ValueError("a bug")
+
+    async def main(rooms: Rooms, publisher: Publisher) -> None:
+        await until(lambda: rooms.snapshot().pending == 0)
+        assert rooms.ill() is None
+        monkeypatch.setattr(Publication, "tick", bug)
+        await until(lambda: rooms.ill() is not None)
+        assert "the watch over the sessions has ended" in (rooms.ill() or "")
+        assert "ValueError: a bug" in caplog.text
+
+    with_rooms(main)
+
+
+def test_an_event_loop_that_stands_still_is_counted() -> None:
+    async def main(rooms: Rooms, publisher: Publisher) -> None:
+        time.sleep(1.2)
+        await until(lambda: rooms.snapshot().late_s > 0.6)
+        assert rooms.ill() is None
+
+    with_rooms(main)
+
+
 def test_limits_are_kept_with_a_word_when_to_come_back() -> None:
     async def main(rooms: Rooms, publisher: Publisher) -> None:
         with pytest.raises(Taken, match="one"):
@@ -181,6 +250,7 @@ def test_limits_are_kept_with_a_word_when_to_come_back() -> None:
         await rooms.watch(await watch_offer(), "one")
         with pytest.raises(Full, match="1 watch"):
             await rooms.watch(await watch_offer(), "one")
+        assert rooms.ill() is None
 
     with_rooms(main, {"max_publishers": 1, "max_viewers": 1})
 
@@ -257,6 +327,7 @@ def test_after_closing_no_more_sessions_begin() -> None:
         await rooms.close()
         with pytest.raises(Full, match="shutting down"):
             await Publisher("vp8").publish(rooms, "two")
+        assert rooms.ill() == "the relay is shutting down"
 
     with_rooms(main)
 
@@ -305,42 +376,63 @@ def descriptors() -> int:
     return len(list(DESCRIPTORS.iterdir()))
 
 
+VISITS, WARM_VISITS, AT_A_TIME = 50, 10, 2
+MEMORY_GROWTH = 1.05
+
+
+async def visit(rooms: Rooms) -> None:
+    """Somebody comes with sound and settings, is watched, and leaves."""
+    publisher, watcher = Publisher("vp8", sound=True, control=True), Watcher(sound=True)
+    answer = await publisher.publish(rooms, None)
+    await watcher.watch(rooms, answer.stream)
+    await until(lambda: bool(watcher.seen))
+    await watcher.close()
+    assert await rooms.end(answer.session, "publish")
+    await publisher.close()
+
+
+async def visits(rooms: Rooms, count: int) -> None:
+    """So many, AT_A_TIME at a time."""
+    for _ in range(0, count, AT_A_TIME):
+        await asyncio.gather(*(visit(rooms) for _ in range(AT_A_TIME)))
+        CLOSINGS.clear()  # they hold on to peers that have closed
+    await until(lambda: rooms.snapshot().publishers == rooms.snapshot().viewers == 0)
+
+
+def made() -> list[object]:
+    """What there is of the parts of a session."""
+    gc.collect()
+    return [one for one in gc.get_objects() if type(one) in (Publication, Viewer, VideoEncoder)]
+
+
+def standing() -> tuple[int, int, int]:
+    """How many tasks, threads and descriptors there are."""
+    gc.collect()
+    # asyncio's own pool has a bound, but fills it only by and by.
+    threads = [one for one in threading.enumerate() if not one.name.startswith("asyncio_")]
+    return len(asyncio.all_tasks()), len(threads), descriptors()
+
+
+def memory() -> int:
+    """Bytes in use, without what only waits to be given back."""
+    sweep()
+    return resident_bytes()
+
+
 @pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="descriptors are counted in /proc")
-def test_twenty_sessions_leave_no_task_thread_descriptor_or_object() -> None:
-    async def once(rooms: Rooms) -> None:
-        publisher, watcher = Publisher("vp8", sound=True, control=True), Watcher(sound=True)
-        answer = await publisher.publish(rooms, None)
-        await watcher.watch(rooms, answer.stream)
-        await until(lambda: bool(watcher.seen))
-        await watcher.close()
-        assert await rooms.end(answer.session, "publish")
-        await publisher.close()
-        await until(lambda: rooms.snapshot().viewers == 0)
-
-    def made() -> list[object]:
-        gc.collect()
-        return [one for one in gc.get_objects() if type(one) in (Publication, Viewer, VideoEncoder)]
-
+def test_fifty_visits_leave_no_task_thread_descriptor_object_or_memory() -> None:
     others = made()  # of other tests, held by their failures or by a library's caches
 
     async def main() -> None:
         rooms = Rooms(options(), FakeFilter)
-        for _ in range(3):
-            await once(rooms)
-
-        def standing() -> tuple[int, int, int]:
-            gc.collect()
-            # asyncio's own pool has a bound, but fills it only by and by.
-            threads = [one for one in threading.enumerate() if not one.name.startswith("asyncio_")]
-            return len(asyncio.all_tasks()), len(threads), descriptors()
-
+        await visits(rooms, WARM_VISITS)
         await asyncio.sleep(0.6)
-        before = standing()
-        for _ in range(20):
-            await once(rooms)
+        before, memory_before = standing(), memory()
+        await visits(rooms, VISITS - WARM_VISITS)
         # On a busy machine the last session's threads and sockets end a while after it.
         await until(lambda: all(a <= b for a, b in zip(standing(), before, strict=True)), 15.0)
         await until(lambda: len(made()) <= len(others), 15.0)
+        await until(lambda: memory() <= MEMORY_GROWTH * memory_before, 15.0)
         await rooms.close()
 
-    run(main, 60.0)
+    run(main, 120.0)

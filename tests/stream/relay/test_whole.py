@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
+import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from stream.live.filter import Filtered
 from stream.relay.http import make_app
 from stream.relay.options import MediaOptions
 from stream.relay.rooms import Answer, Rooms
@@ -50,6 +54,47 @@ async def flood(client: Client, seconds: float) -> Counter[int]:
             group.create_task(one())
             await asyncio.sleep(0.02)
     return statuses
+
+
+class SickFilter(FakeFilter):
+    """One that fails for as long as the machine that it runs on is sick."""
+
+    sick = True
+
+    def __init__(self, on_frame: Callable[[Filtered[Any]], None]) -> None:
+        super().__init__(on_frame, fails=self.sick)
+
+
+def test_health_is_refused_once_stream_after_stream_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        rooms = Rooms(MediaOptions(loopback=True, max_publishers=1), SickFilter)
+        async with TestClient(TestServer(make_app(rooms, PAGES), host="127.0.0.1")) as client:
+
+            async def health() -> tuple[int, str]:
+                response = await client.get("/healthz")
+                return response.status, await response.text()
+
+            for failed in range(3):
+                assert (await health())[0] == 200, failed
+                publisher = Publisher()
+                await publisher.publish(OverHttp(client), "stage")
+                await until(lambda: rooms.snapshot().publishers == 0)
+                await publisher.close()
+            assert await health() == (
+                503,
+                "the last 3 streams have failed; start the relay again, and look at its log\n",
+            )
+            monkeypatch.setattr(SickFilter, "sick", False)
+            publisher = Publisher()
+            await publisher.publish(OverHttp(client), "stage")
+            await until(lambda: len(publisher.receiver.seen) > 3)
+            # It is full now.
+            assert (await health())[0] == 200
+            await publisher.close()
+            await until(lambda: rooms.snapshot().publishers == 0)
+            assert (await health())[0] == 200
+
+    run(main)
 
 
 def test_a_stream_goes_through_a_flood_of_bad_offers():

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,13 @@ class Relay:
     @property
     def url(self) -> str:
         return f"http://localhost:{self.port}/"
+
+    def figure(self, name: str, *labels: str) -> float:
+        """A figure of /metrics; of several with these labels the sum."""
+        with urllib.request.urlopen(f"{self.url}metrics", timeout=10.0) as answer:
+            lines = answer.read().decode().splitlines()
+        places = (line.rpartition(" ") for line in lines if line.partition("{")[0] == f"vretouch_{name}")
+        return sum(float(value) for place, _, value in places if all(label in place for label in labels))
 
     def start(self) -> None:
         """Run it, and wait until it answers."""
@@ -118,6 +126,11 @@ class Visit:
 def state(page: Page, *names: str) -> None:
     """Wait until the page is in one of these states."""
     page.wait_for_function("names => names.includes(document.body.dataset.state)", arg=list(names))
+
+
+def stream_of(page: Page) -> str:
+    """What /metrics calls the stream of a live page, as a label."""
+    return f'stream="{page.input_value("#link").rpartition("/")[2]}"'
 
 
 def until(page: Page, holds: Callable[[], Any], at_most_s: float = PATIENCE_MS / 1e3) -> None:

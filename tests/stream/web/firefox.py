@@ -9,7 +9,7 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -98,11 +98,11 @@ class Firefox:
         assert answer["type"] == "success", answer
         return json.loads(answer["result"].get("value", "null"))
 
-    def until(self, script: str) -> None:
-        """Wait until an expression holds."""
+    def until(self, holds: str | Callable[[], bool]) -> None:
+        """Wait until an expression, or something that the page cannot tell by itself, holds."""
         deadline_s = time.monotonic() + PATIENCE_S
-        while not self.run(script):
-            assert time.monotonic() < deadline_s, f"it did not come to be: {script}"
+        while not (self.run(holds) if isinstance(holds, str) else holds()):
+            assert time.monotonic() < deadline_s, f"it did not come to be: {holds}"
             time.sleep(0.1)
 
     def close(self) -> None:

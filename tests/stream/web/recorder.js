@@ -3,6 +3,24 @@
 window.violations = [];
 addEventListener('securitypolicyviolation', (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
 
+/** The reports that the page has had of its newest connection, newest last; each is an array of {type, kind, ...}. */
+window.reports = [];
+const told = RTCPeerConnection.prototype.getStats;
+RTCPeerConnection.prototype.getStats = async function () {
+  const report = await told.call(this);
+  if (window.connection !== this) window.reports = [];
+  window.connection = this;
+  window.reports.push([...report.values()]);
+  return report;
+};
+
+/** Frames of video that the newest connection has sent and got back: {sent, back, atMs}. */
+window.counts = async () => {
+  const report = [...(await told.call(window.connection)).values()];
+  const of = (type) => report.find((part) => part.type === type && part.kind === 'video') ?? {};
+  return { sent: of('outbound-rtp').framesSent, back: of('inbound-rtp').framesDecoded, atMs: performance.now() };
+};
+
 /** A video's frames for some milliseconds: [{atMs, number, rgb}], rgb: the mean of a patch {x, y, side}. */
 window.record = (video, forMs, bits, blockPx, barPx, patch) =>
   new Promise((resolve) => {

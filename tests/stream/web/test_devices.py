@@ -114,7 +114,6 @@ def test_a_camera_that_is_covered_is_waited_for(visit: Visit) -> None:
     assert "The camera gives no picture" in notice(page)
     page.set_viewport_size({"width": 360, "height": 740})
     fits(page)
-    assert page.evaluate("(({ scrollHeight, clientHeight }) => scrollHeight <= clientHeight)(notice)")
     assert pill(page) == "Live, no picture"
     # It is not let go of when another device comes.
     page.evaluate(PLUG)

@@ -12,7 +12,7 @@ import pytest
 from tests.stream.web.clip import COLOURS, FRAMES
 from tests.stream.web.conftest import Relay, Visit, until
 from tests.stream.web.relay import LEVELS, patch_at
-from tests.stream.web.seen import RESULT, SELF, darkening, delays_ms, patch_colours, rate, record, steps
+from tests.stream.web.seen import RESULT, SELF, darkening, delays_ms, patch_colours, record, steps
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -50,18 +50,12 @@ def test_going_live(visit: Visit) -> None:
     assert sum(frame.number is None for frame in result) <= 0.1 * len(result)
     # In order: none comes twice as another, none comes back; at the end of the clip its first frame follows.
     assert min(steps(result)) >= 0 and max(steps(result)) < FRAMES // 4
-    assert rate(result) > 8.0
     delays = [delay for delay in delays_ms(raw, result) if delay > 0.0]
     assert np.allclose(patch_colours(page), COLOURS, atol=8.0)
     assert np.allclose(patch_colours(page, SELF), COLOURS, atol=8.0)
     until(page, lambda: page.inner_text("#delay").isdecimal())
     estimate, measured = float(page.inner_text("#delay")), statistics.median(delays)
     assert 0.3 * measured - 30.0 < estimate < 3.0 * measured + 60.0
-    for figure in ("#fps", "#retouch", "#drops"):
-        assert float(page.inner_text(figure)) >= 0.0
-    page.click(".parts summary")
-    assert page.locator("#parts dt").count() == 4
-    assert page.inner_text("#parts").count(" ms") == 4
     page.click("#stop")
     assert page.inner_text("#pill").strip() == "Not live"
     assert page.evaluate("document.querySelector('#self').srcObject === null")
@@ -255,11 +249,12 @@ def test_a_narrow_window(visiting: Callable[..., Visit], browser: Browser, relay
 
 
 def fits(page: Page) -> None:
-    """Nothing reaches beyond the window's sides, and what is to be touched is large enough for a finger."""
-    assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
+    """Nothing reaches beyond the window's sides, no notice is cut off, what is to be touched is large enough
+    for a finger."""
+    assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
     beyond = page.evaluate(
         "[...document.querySelectorAll('body *')].filter((one) => one.getClientRects().length && "
-        "getComputedStyle(one).clipPath === 'none' && one.getBoundingClientRect().right > 361)"
+        "getComputedStyle(one).clipPath === 'none' && one.getBoundingClientRect().right > innerWidth + 1)"
         ".map((one) => one.outerHTML)"
     )
     assert not beyond
@@ -268,3 +263,4 @@ def fits(page: Page) -> None:
         "one.getClientRects().length && one.getBoundingClientRect().height < 28).map((one) => one.outerHTML)"
     )
     assert not small
+    assert page.evaluate("(({ scrollHeight, clientHeight }) => scrollHeight <= clientHeight)(notice)")
