@@ -62,7 +62,8 @@ class Options:
         """What a resumed training must have the same; its rate may change, which is what helps one that went
         astray."""
         same = ("preset", "batch", "frames", "size", "seed", "average", "perceptual")
-        return {**{name: getattr(self, name) for name in same}, "unpaired": self.unpaired is not None}
+        # None, not False: checkpoints of before there were unpaired faces lack the name.
+        return {**{name: getattr(self, name) for name in same}, "unpaired": self.unpaired is not None or None}
 
 
 def parser(system: str) -> argparse.ArgumentParser:
