@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from stream.arguments import add_retoucher, rate, seconds, size
-from stream.broadcast.urls import is_live
+from stream.broadcast.urls import can_send, is_live, scheme_of
 from stream.camera.command import add_arguments as add_camera
 from stream.engine import EARLIER_SYSTEMS, Engine, default_threads, load_earlier, load_engine
 from stream.errors import VretouchError
@@ -66,10 +66,14 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_file(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "source", metavar="IN", help="a video, an image (PNG, JPEG, WebP), or - for standard input"
+        "source",
+        metavar="IN",
+        help="a video, an image (PNG, JPEG, WebP), - for standard input, or a live address (rtsp://...)",
     )
     command.add_argument(
-        "out", metavar="OUT", help="the result, its kind by its ending, or - for standard output"
+        "out",
+        metavar="OUT",
+        help="the result, its kind by its ending, - for standard output, or a live address",
     )
     add_retoucher(command)
     command.add_argument(
@@ -94,6 +98,13 @@ def _add_file(command: argparse.ArgumentParser) -> None:
         type=seconds,
         metavar="T",
         help="take a live IN that has been gone for T for ended (default: wait for it)",
+    )
+    command.add_argument(
+        "--wait",
+        type=seconds,
+        default=0.0,
+        metavar="T",
+        help="try for T to reach a live IN or OUT that is not there yet (default: that is an error)",
     )
     command.add_argument(
         "--decoder", choices=DECODERS, help="decode on the CPU (the default), or by an NVIDIA GPU's decoder"
@@ -258,6 +269,7 @@ def _broadcast(options: argparse.Namespace) -> int:
         duration_s=options.duration,
         quiet=options.quiet,
         give_up_s=options.give_up,
+        wait_s=options.wait,
         format=options.format,
         lossless=options.lossless,
         force=options.force,
@@ -304,6 +316,8 @@ def _check_file_options(options: argparse.Namespace) -> None:
         return
     if options.give_up is not None:
         raise UsageError("--give-up is for a live IN; leave it out")
+    if options.wait:
+        raise UsageError("--wait is for a live IN or OUT; leave it out")
     if options.size is None and (options.fps is not None or options.pix_fmt is not None):
         raise UsageError("--fps and --pix-fmt describe raw video, which needs --size WIDTHxHEIGHT too")
     if options.duration is not None and options.duration <= 0.0:
@@ -333,6 +347,11 @@ def _check_broadcast_options(options: argparse.Namespace) -> None:
             raise UsageError(f"{options.source} cannot be sent live; give a video file or a live address")
         if options.give_up is not None:
             raise UsageError("--give-up is for a live IN; leave it out")
+    if sends and not can_send(options.out):
+        raise UsageError(
+            f"{scheme_of(options.out)} cannot wait for who watches; name a server, or give "
+            "tcp://HOST:PORT?listen=1"
+        )
     if not sends and is_image(options.out):
         raise UsageError(f"a live stream is no image; name a video in place of {options.out}, as in out.mp4")
     if options.compare == "side":

@@ -31,8 +31,8 @@ class BroadcastJob:
     """source: a file or a live URL. out: a live URL; of a live source also a file's path, or - for standard
     output. settings: how it is shown. fps: at most so many frames a second. size: of the pictures sent, by
     default the first one's. duration_s: when to stop, counted from the first picture. give_up_s: a live
-    source that has been gone for so long has ended; None waits for it. format, lossless, force: see
-    Recording."""
+    source that has been gone for so long has ended; None waits for it. wait_s: for so long it tries to reach
+    a live source or output that is not there yet. format, lossless, force: see Recording."""
 
     source: str
     out: str
@@ -42,6 +42,7 @@ class BroadcastJob:
     duration_s: float | None = None
     quiet: bool = False
     give_up_s: float | None = None
+    wait_s: float = 0.0
     format: str | None = None
     lossless: bool = False
     force: bool = False
@@ -77,6 +78,7 @@ class Output(Protocol):
     def error(self) -> Exception | None: ...
     def sound(self, frame: Any, at_s: float) -> None: ...
     def finish(self) -> None: ...
+    def remove(self) -> None: ...
 
 
 class Broadcast:
@@ -107,6 +109,7 @@ class Broadcast:
             self._say,
             job.give_up_s,
             paced=self.recorder is not None,
+            wait_s=job.wait_s,
         )
 
     def run(self) -> BroadcastReport:
@@ -115,7 +118,7 @@ class Broadcast:
         SourceError otherwise."""
         said_s = time.monotonic()
         with Interrupts() as interrupts:
-            interrupts.remove = self.recorder.remove if self.recorder is not None else lambda: None
+            interrupts.remove = self._remove
             try:
                 while not self._over() and not interrupts.asked:
                     self.receiver.ended.wait(POLL_S)
@@ -126,10 +129,10 @@ class Broadcast:
                     self._let_out()
             finally:
                 report = replace(self._close(), interrupted=interrupts.asked)
+        if interrupts.asked and not report.sent and not (self.recorder and self.recorder.frames):
+            raise KeyboardInterrupt
         self._raise_error()
         if self.recorder is not None and not self.recorder.frames:
-            if interrupts.asked:
-                raise KeyboardInterrupt
             raise SourceError(
                 f"nothing came from {without_secrets(self.job.source)} that could be recorded; "
                 "check that it sends pictures"
@@ -140,6 +143,10 @@ class Broadcast:
     def output(self) -> Output | None:
         """What takes the pictures; of a live output None before the first one."""
         return self.recorder if self.recorder is not None else self.sender
+
+    def _remove(self) -> None:
+        if self.output is not None:
+            self.output.remove()
 
     def _over(self) -> bool:
         broken = self.output is not None and self.output.error is not None
@@ -204,7 +211,7 @@ class Broadcast:
         size = even_size(self.job.size or (shape[1], shape[0]))
         kbps = Outgoing.bitrate_for(size, self.job.fps)
         outgoing = Outgoing(self.job.out, size, self.job.fps, self.receiver.audio, kbps)
-        return Sender(outgoing, self.stopped, self._say)
+        return Sender(outgoing, self.stopped, self._say, self.job.wait_s)
 
     def _sound(self, frame: Any, at_s: float) -> None:
         if self.output is not None and not self._past(at_s):

@@ -8,24 +8,40 @@ own, which copies them. The first line is the address: on a command line everybo
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from io import FileIO
-from typing import IO, Any
+from typing import IO
 
 import av
 import av.error
 
-from stream.broadcast.urls import muxer_for, options_for
+from stream.broadcast.reasons import LISTENING, SILENT, USUAL_ADVICE, advice_on, is_final, reason_of
+from stream.broadcast.urls import listens, muxer_for, sending_options
 
-OPEN_S = 10.0
+SILENT_S = 10
 GRACE_S = 3.0
 OPENED = "open"
 CLOSED = "it was closed"
-FAILED = 1
-AT_ONCE = {"flush_packets": "1"}
+FAILED, FINAL = 1, 2
+# Pictures wait no longer for sound that does not come, as while the source is away.
+AT_ONCE = {"flush_packets": "1", "max_interleave_delta": "100000"}
 PROBE = {"fpsprobesize": "0", "analyzeduration": "500000"}
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class End:
+    """How an outlet ended. opened: whether it ever had its connection. reason, advice, final: see
+    reasons.py."""
+
+    opened: bool
+    reason: str = CLOSED
+    advice: str = USUAL_ADVICE.format(LISTENING)
+    final: bool = False
 
 
 def start_outlet() -> subprocess.Popen[bytes]:
@@ -36,9 +52,8 @@ def start_outlet() -> subprocess.Popen[bytes]:
     )
 
 
-def end_of(outlet: subprocess.Popen[bytes]) -> tuple[bool, str]:
-    """Whether an outlet ever had its connection, and why it ended; its input is closed, and it is ended if it
-    does not by itself."""
+def end_of(outlet: subprocess.Popen[bytes]) -> End:
+    """How an outlet ended; its input is closed, and it is ended if it does not by itself."""
     assert outlet.stdin is not None
     assert outlet.stderr is not None
     with contextlib.suppress(OSError):
@@ -50,39 +65,49 @@ def end_of(outlet: subprocess.Popen[bytes]) -> tuple[bool, str]:
         outlet.wait()
     with outlet.stderr:
         lines = outlet.stderr.read().decode("utf-8", "replace").strip().splitlines()
-    return OPENED in lines, lines[-1] if lines and lines[-1] != OPENED else CLOSED
+    opened = OPENED in lines
+    if outlet.returncode == -signal.SIGALRM:
+        return End(opened, SILENT)
+    if not lines or lines[-1] == OPENED:
+        return End(opened)
+    reason, _, advice = lines[-1].partition("; ")
+    return End(opened, reason, advice or End.advice, final=outlet.returncode == FINAL)
 
 
-def send(packets: IO[bytes] | FileIO) -> None:
-    """Copy a NUT stream, after a line with the address, to that address, until it ends."""
-    url = packets.readline().decode("utf-8").rstrip("\n")
+def send(packets: IO[bytes] | FileIO, url: str) -> None:
+    """Copy a NUT stream to an address until it ends. A server that does not answer or take anything for
+    SILENT_S ends the process: while FFmpeg waits for one, nothing else could."""
     with av.open(packets, "r", format="nut", options=PROBE) as came:
-        options = options_for(url) | AT_ONCE
-        timeout: Any = (OPEN_S, OPEN_S)
-        with av.open(url, "w", format=muxer_for(url), options=options, timeout=timeout) as out:
-            out_streams = {s.index: out.add_stream_from_template(s) for s in came.streams}
-            told = False
+        options = sending_options(url) | AT_ONCE
+        with av.open(url, "w", format=muxer_for(url), options=options) as out:
+            streams = {s.index: out.add_stream_from_template(s) for s in came.streams}
+            # Whoever is to connect here may take as long as they like.
+            signal.alarm(0 if listens(url) else SILENT_S)
+            out.start_encoding()
+            print(OPENED, file=sys.stderr, flush=True)
             for packet in came.demux():
-                if packet.dts is not None:
-                    packet.stream = out_streams[packet.stream.index]
+                if packet.pts is not None:
+                    # No picture waits for a later one, which FFmpeg does not know of the first ones.
+                    packet.dts = packet.pts
+                    packet.stream = streams[packet.stream.index]
+                    signal.alarm(SILENT_S)
                     out.mux(packet)
-                    if not told:
-                        print(OPENED, file=sys.stderr, flush=True)
-                        told = True
+                signal.alarm(0)
 
 
 def main() -> int:
     """Run as a process; says in one line why it ends."""
-    # Whoever started it decides when to stop.
+    # Whoever started it decides when to stop, and leaves none behind that holds a port.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        # Unbuffered: a read gives what is there, and does not wait for as much as was asked for.
-        with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as packets:
-            send(packets)
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        print("no answer in time" if isinstance(error, av.error.ExitError) else said, file=sys.stderr)
-        return FAILED
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # Unbuffered: a read gives what is there, and does not wait for as much as was asked for.
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as packets:
+        url = packets.readline().decode("utf-8").rstrip("\n")
+        try:
+            send(packets, url)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            print(f"{reason_of(url, error)}; {advice_on(url, error, LISTENING)}", file=sys.stderr)
+            return FINAL if is_final(url, error) else FAILED
     return 0
 
 

@@ -2,47 +2,70 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from urllib.parse import urlsplit
 
 import av
 import av.error
 
-REFUSED = (ConnectionRefusedError, av.error.ConnectionRefusedError)
 FORBIDDEN = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
-USUAL_ADVICE = "check the address and that it is sending"
+LATE = (TimeoutError, av.error.ExitError)
+HUNG_UP = (BrokenPipeError, ConnectionResetError)
+NOT_OURS = (errno.EADDRNOTAVAIL, errno.EADDRINUSE, errno.EACCES)
+SILENT = "no answer in time"
+SENDING, LISTENING = "sending", "listening"
+USUAL_ADVICE = "check the address and that it is {}"
 
 
 def reason_of(url: str, error: BaseException) -> str:
     """What went wrong, in a few words."""
-    if isinstance(error, REFUSED):
+    if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     if isinstance(error, FORBIDDEN):
         return "it lets nobody in without the right name and password"
     if isinstance(error, av.error.HTTPNotFoundError):
         return "there is no such stream"
+    if isinstance(error, LATE):
+        return SILENT
+    if isinstance(error, HUNG_UP):
+        return "it hung up"
+    if _is_missing(url, error):
+        return f"this build of FFmpeg has no {urlsplit(url).scheme}"
+    if isinstance(error, av.error.ProtocolNotFoundError):
+        return "what came was no RTSP"
     if unknown := _unknown_host(url, error):
         return unknown[0]
-    if isinstance(error, av.error.ExitError):
-        return "no answer in time"
-    if isinstance(error, av.error.ProtocolNotFoundError):
-        return f"this build of FFmpeg has no {urlsplit(url).scheme}"
     return str(getattr(error, "strerror", None) or str(error) or type(error).__name__)
 
 
-def advice_on(url: str, error: BaseException) -> str:
-    """What to do about it."""
-    if isinstance(error, REFUSED):
-        return "check the address and its port, and that it is sending"
+def advice_on(url: str, error: BaseException, does: str = SENDING) -> str:
+    """What to do about it. does: what the other end should be doing, SENDING or LISTENING."""
+    if isinstance(error, ConnectionRefusedError):
+        return f"check the address and its port, and that it is {does}"
     if isinstance(error, FORBIDDEN):
         return f"write them into the address, as in {urlsplit(url).scheme}://NAME:PASSWORD@HOST/PATH"
     if isinstance(error, av.error.HTTPNotFoundError):
         return "check the path behind the host"
+    if _is_missing(url, error):
+        return "use another kind of address"
     if unknown := _unknown_host(url, error):
         return unknown[1]
-    if isinstance(error, av.error.ProtocolNotFoundError):
-        return "use another kind of address"
-    return USUAL_ADVICE
+    if getattr(error, "errno", None) in NOT_OURS:
+        return "choose another port or address"
+    return USUAL_ADVICE.format(does)
+
+
+def is_final(url: str, error: BaseException) -> bool:
+    """Whether waiting for the other end would be in vain."""
+    not_ours = getattr(error, "errno", None) in NOT_OURS
+    return not_ours or isinstance(error, FORBIDDEN) or _is_missing(url, error)
+
+
+def _is_missing(url: str, error: BaseException) -> bool:
+    """Whether FFmpeg has no such protocol; RTSP, which it always has, ends so where something else comes."""
+    missing = isinstance(error, av.error.ProtocolNotFoundError)
+    return missing and urlsplit(url).scheme not in ("rtsp", "rtsps")
 
 
 def _unknown_host(url: str, error: BaseException) -> tuple[str, str] | None:

@@ -15,9 +15,9 @@ import av
 import av.error
 
 from stream.broadcast.backoff import Backoff
-from stream.broadcast.reasons import USUAL_ADVICE, advice_on, reason_of
+from stream.broadcast.reasons import SENDING, SILENT, USUAL_ADVICE, advice_on, is_final, reason_of
 from stream.broadcast.timeline import Timeline
-from stream.broadcast.urls import is_live, options_for, without_secrets
+from stream.broadcast.urls import is_live, listens, reading_address, reading_options, without_secrets
 from stream.errors import SourceError
 from stream.frame import RgbImage
 from stream.native import refuse, rgb_of, tags_of
@@ -61,8 +61,10 @@ class Receiver:
     on_frame: called there with each frame. on_audio: with each decoded av.AudioFrame and the time, in seconds
     of the monotonic clock, of its first sample. say: told what happens, in sentences. give_up_s: a live
     source that has been gone for so long has ended; None waits for it. paced: pictures that come in a burst
-    are handed over one after the other at about their own pace, for those who have time. error: why there is
-    nothing (more) to read. audio: whether the source has sound, once `opened`.
+    are handed over one after the other at about their own pace, for those who have time. wait_s: for so long
+    it tries to reach a live source that is not there yet; one that is to connect here is waited for.
+    error: why there is nothing (more) to read. audio: whether the source has sound, once `opened`.
+    reconnections: how often a connection was lost.
     """
 
     def __init__(
@@ -74,16 +76,20 @@ class Receiver:
         say: Callable[[str], None] = lambda _: None,
         give_up_s: float | None = None,
         paced: bool = False,
+        wait_s: float = 0.0,
     ) -> None:
         self.opened, self.ended = threading.Event(), threading.Event()
         self.error: SourceError | None = None
         self.audio = False
         self.reconnections = 0
         self._url, self._live, self._label = url, is_live(url), without_secrets(url)
+        self._listens = self._live and listens(url)
         self._on_frame, self._on_audio, self._stopped, self._say = on_frame, on_audio, stopped, say
         self._give_up_s = math.inf if give_up_s is None else give_up_s
         self._timeline = Timeline(self._live)
+        self._came = False
         self._arrived_s = time.monotonic()
+        self._wait_until_s = self._arrived_s + wait_s
         self._paced, self._handed = paced, (0.0, 0.0)
         self._damaged = 0
         self._checked = False
@@ -102,7 +108,8 @@ class Receiver:
         except Exception as error:
             # Whoever waits for the end must not wait for ever.
             self.error = SourceError(
-                f"{self._label} cannot be read any more ({type(error).__name__}: {error}); {USUAL_ADVICE}"
+                f"{self._label} cannot be read any more ({type(error).__name__}: {error}); "
+                + USUAL_ADVICE.format(SENDING)
             )
             self.error.__cause__ = error
         finally:
@@ -111,6 +118,8 @@ class Receiver:
 
     def _read_on(self) -> None:
         backoff = Backoff(self._stopped)
+        if self._listens:
+            self._say(f"{self._label} waits for whoever connects to it")
         while not self._stopped.is_set():
             try:
                 self._read(backoff)
@@ -119,27 +128,47 @@ class Receiver:
                     return
             except (av.error.FFmpegError, OSError, ValueError) as error:
                 lost = reason_of(self._url, error)
-                if not self.opened.is_set():
+                if not self._may_wait(error):
                     raise SourceError(
                         f"{self._label} cannot be opened ({lost}); {advice_on(self._url, error)}"
                     ) from error
             if not self._stopped.is_set() and not self._wait_for_it(lost, backoff):
                 return
 
+    def _may_wait(self, error: Exception) -> bool:
+        """Whether a connection that failed so may be tried again."""
+        if self.opened.is_set():
+            return True
+        waits = self._listens or time.monotonic() < self._wait_until_s
+        return self._live and waits and not is_final(self._url, error)
+
+    def _left_s(self) -> float:
+        """For how long it may still be gone."""
+        now_s = time.monotonic()
+        if not self.opened.is_set() and now_s < self._wait_until_s:
+            return self._wait_until_s - now_s
+        return self._arrived_s + self._give_up_s - now_s
+
     def _wait_for_it(self, lost: str, backoff: Backoff) -> bool:
         """Wait before the next attempt; False once the source has been gone for too long."""
-        left_s = self._arrived_s + self._give_up_s - time.monotonic()
+        left_s, came = self._left_s(), self._came
+        self.reconnections += came
+        self._came = False
         if left_s <= 0.0:
             self._say(f"{self._label} has been gone for {self._give_up_s:g} s ({lost}), which ends it")
             return False
-        self.reconnections += 1
-        self._say(f"{self._label} is lost ({lost}); trying again in {min(backoff.next_s, left_s):.2g} s")
+        if self._listens and lost == SILENT and not came:
+            return True
+        state = "is lost" if self.opened.is_set() else "is not there yet"
+        self._say(f"{self._label} {state} ({lost}); trying again in {min(backoff.next_s, left_s):.2g} s")
         backoff.wait(left_s)
         return True
 
     def _read(self, backoff: Backoff) -> None:
-        options = options_for(self._url) | (PROBE if self._live else {})
-        with av.open(self._url, "r", options=options, timeout=(OPEN_S, SILENT_S)) as container:
+        url, options = self._url, {}
+        if self._live:
+            url, options = reading_address(url), reading_options(url) | PROBE
+        with av.open(url, "r", options=options, timeout=(OPEN_S, SILENT_S)) as container:
             if not container.streams.video:
                 raise SourceError(f"{self._label} has no video in it; name a stream with pictures")
             wanted: list[Any] = [container.streams.video[0], *container.streams.audio[:1]]
@@ -153,6 +182,7 @@ class Receiver:
                         return
                     self._deliver(frame, wanted[0].codec_context.name)
                     backoff.reset()
+                    self._came = True
                     self.opened.set()
 
     def _decoded(self, packet: Any) -> Sequence[Any]:

@@ -13,7 +13,8 @@ from typing import Any
 
 import av
 
-from stream.broadcast.sender import AUDIO_KBPS, AUDIO_RATE, BT709, Shown, even_size
+from stream.broadcast.sender import BT709, Shown, even_size
+from stream.broadcast.sound import AUDIO_KBPS, AUDIO_RATE, EvenSound
 from stream.encoding import Encoding, Picture, choose_encoding, format_for
 from stream.frame import ColourTags, Frame
 from stream.job import PIPE
@@ -33,8 +34,6 @@ HELD_PICTURES = 16
 # A container's index, written at the end, has so many bytes a picture with its sound.
 INDEX_BYTES = 64
 AUDIO_KEPT_S = 30.0
-# Clocks of milliseconds make sound shake; that much is no gap.
-SHAKE_S = 0.05
 NO_TIMES = ("rawvideo", "yuv4mpegpipe")
 SOUND = -1
 
@@ -204,8 +203,6 @@ class RecordingSink(VideoSink):
 
     def __init__(self, target: Target, encoding: Encoding, picture: Picture, *, sound: bool) -> None:
         self.with_sound = sound
-        self._heard: tuple[str, str, int] | None = None
-        self._next_s = 0.0
         super().__init__(target, encoding, picture)
 
     def _add_tracks(self, beside: VideoSource | None) -> dict[int, Track]:
@@ -214,33 +211,21 @@ class RecordingSink(VideoSink):
         out = self._container.add_stream(AUDIO_CODECS.get(self.encoding.format, "pcm_s16le"), rate=AUDIO_RATE)
         out.layout = "stereo"
         out.bit_rate = 1000 * AUDIO_KBPS
-        return {SOUND: Track(out, self._resampler(out))}
+        self._even = EvenSound(out)
+        return {SOUND: Track(out, self._even.resampler)}
 
     def sound(self, frame: Any, at_s: float) -> None:
-        """Encode an av.AudioFrame whose first sample stands at at_s seconds of the recording; what comes
-        before its beginning, or before the end of what was written, is left out."""
+        """Encode an av.AudioFrame whose first sample stands at at_s seconds of the recording; see
+        EvenSound."""
         track = self._tracks.get(SOUND)
-        if track is None or at_s < 0.0:
+        if track is None:
             return
-        heard = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if heard != self._heard:
-            self._heard, track.resampler = heard, self._resampler(track.out)
-        if abs(at_s - self._next_s) < SHAKE_S:
-            at_s = self._next_s
-        if at_s < self._next_s:
-            # It overlaps what is written; a slow clock so loses a frame now and then and is even again.
-            return
-        self._next_s = at_s + frame.samples / frame.sample_rate
-        frame.pts, frame.time_base = round(at_s * frame.sample_rate), Fraction(1, frame.sample_rate)
         try:
-            for even in track.resampler.resample(frame):
+            for even in self._even.frames(frame, at_s):
                 self._mux(track.out.encode(even))
+            track.resampler = self._even.resampler
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise self._explained(error) from error
-
-    @staticmethod
-    def _resampler(out: Any) -> Any:
-        return av.AudioResampler(out.codec_context.format, out.layout, AUDIO_RATE)
 
 
 def recording_lines(recorder: Recorder, out: str) -> list[str]:

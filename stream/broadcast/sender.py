@@ -14,9 +14,10 @@ import av
 import av.error
 import numpy as np
 
-from stream.broadcast.backoff import Backoff
-from stream.broadcast.outlet import AT_ONCE, CLOSED, end_of, start_outlet
-from stream.broadcast.urls import without_secrets
+from stream.broadcast.backoff import MOST_S, Backoff
+from stream.broadcast.outlet import AT_ONCE, CLOSED, End, end_of, start_outlet
+from stream.broadcast.sound import AUDIO_KBPS, AUDIO_RATE, EvenSound
+from stream.broadcast.urls import listens, without_secrets
 from stream.frame import RgbImage
 from stream.live.fit import fitted
 from stream.live.slot import Newest
@@ -26,10 +27,10 @@ HOLD_S = 0.5
 HELD_WELL_S = 5.0
 KEYFRAME_S = 2
 TICK = Fraction(1, 1000)
-AUDIO_RATE = 48_000
-AUDIO_KBPS = 160
 AUDIO_KEPT_S = 4.0
 BITS_PER_PIXEL = 0.1
+# AAC begins a little before its sound does, and nothing may come before the first picture.
+LEAD_S = 0.05
 BT709, LIMITED = 1, 1
 
 
@@ -65,20 +66,27 @@ class Outgoing:
 class Sender:
     """One live output, in a thread of its own: put pictures into `pictures`, sound through `sound`.
 
-    After `finish` what has come is sent and the thread ends. sent: pictures, once a connection has ended.
-    reconnections: how often it was lost. error: why nothing could be sent, where there never was one.
+    After `finish` what has come is sent and the thread ends. wait_s: for so long it tries to reach an output
+    that is not there yet. sent: pictures, once a connection has ended. reconnections: how often one was lost.
+    error: why nothing could be sent, where there never was one.
     """
 
     def __init__(
-        self, outgoing: Outgoing, stopped: threading.Event, say: Callable[[str], None] = lambda _: None
+        self,
+        outgoing: Outgoing,
+        stopped: threading.Event,
+        say: Callable[[str], None] = lambda _: None,
+        wait_s: float = 0.0,
     ) -> None:
         self.pictures: Newest[Shown] = Newest()
         self.sent = self.held = self.reconnections = 0
         self._outgoing, self._stopped, self._say = outgoing, stopped, say
-        self._label = without_secrets(outgoing.url)
+        self._label, self._listens = without_secrets(outgoing.url), listens(outgoing.url)
+        self._wait_until_s = time.monotonic() + wait_s
         self._sound: deque[tuple[Any, float]] = deque(maxlen=round(AUDIO_KEPT_S * AUDIO_RATE / 1024))
         self._finishing = threading.Event()
         self._last: Shown | None = None
+        self._session: _Session | None = None
         self._ever_opened = False
         self.error: OutputError | None = None
         self._thread = threading.Thread(target=self._run, name="send", daemon=True)
@@ -92,31 +100,69 @@ class Sender:
         """Send what has come, close the output, and wait for it."""
         self._finishing.set()
         self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            # It waits for one who takes nothing.
+            self.remove()
+            self._thread.join(timeout_s)
+
+    def remove(self) -> None:
+        """End the connection at once; for an end without ceremony."""
+        if self._session is not None:
+            self._session.outlet.kill()
 
     def _run(self) -> None:
-        backoff = Backoff(self._stopped)
+        try:
+            self._send_on()
+        except Exception as error:
+            # Whoever waits for the end must not wait for ever.
+            self.error = OutputError(
+                f"{self._label} cannot be sent to any more ({type(error).__name__}: {error}); start again"
+            )
+            self.error.__cause__ = error
+
+    def _send_on(self) -> None:
+        backoff = Backoff(self._finishing)
+        if self._listens:
+            self._say(f"{self._label} waits for whoever connects to it")
         while not self._over():
-            session = _Session(self._outgoing)
-            try:
-                with session:
-                    self._send(session, backoff)
-                lost = False
-            except (av.error.FFmpegError, OSError, ValueError):
-                lost = True
-            opened, reason = end_of(session.outlet)
-            self._ever_opened = self._ever_opened or opened
-            if opened:
+            session = self._session = _Session(self._outgoing)
+            lost = self._through(session, backoff)
+            end = end_of(session.outlet)
+            self._ever_opened = self._ever_opened or end.opened
+            if end.opened:
                 self.sent += session.written
-            if not self._ever_opened and (lost or reason != CLOSED):
-                self.error = OutputError(
-                    f"{self._label} cannot be opened ({reason}); check the address and that it is listening"
-                )
+            if not self._ever_opened and (lost or end.reason != CLOSED) and not self._may_wait(end):
+                self.error = self._never_opened(end)
                 return
             if not lost or self._over():
                 return
-            self.reconnections += 1
-            self._say(f"{self._label} takes nothing ({reason}); trying again in {backoff.next_s:g} s")
-            backoff.wait()
+            self._wait_for_it(end, backoff)
+
+    def _through(self, session: _Session, backoff: Backoff) -> bool:
+        """Send through one connection; whether it was lost."""
+        try:
+            with session:
+                self._send(session, backoff)
+        except (av.error.FFmpegError, OSError, ValueError):
+            return True
+        return False
+
+    def _never_opened(self, end: End) -> OutputError:
+        if self._listens and end.reason == CLOSED:
+            return OutputError(f"nobody connected to {self._label}; start who watches it sooner")
+        return OutputError(f"{self._label} cannot be opened ({end.reason}); {end.advice}")
+
+    def _may_wait(self, end: End) -> bool:
+        return not end.final and not self._over() and time.monotonic() < self._wait_until_s
+
+    def _wait_for_it(self, end: End, backoff: Backoff) -> None:
+        """Wait before the next attempt."""
+        self.reconnections += end.opened
+        left_s = MOST_S if self._ever_opened else max(0.0, self._wait_until_s - time.monotonic())
+        state = "takes nothing" if self._ever_opened else "is not there yet"
+        wait_s = min(backoff.next_s, left_s)
+        self._say(f"{self._label} {state} ({end.reason}); trying again in {wait_s:.2g} s")
+        backoff.wait(left_s)
 
     def _over(self) -> bool:
         return self._stopped.is_set() or self._finishing.is_set()
@@ -149,7 +195,6 @@ class _Session:
         self._began_s: float | None = None
         self._last_tick = -1
         self.written = 0
-        self._resampler: Any = None
         self.outlet = start_outlet()
 
     def __enter__(self) -> _Session:
@@ -157,7 +202,8 @@ class _Session:
         self.outlet.stdin.write(self._outgoing.url.encode() + b"\n")
         self._container: Any = av.open(_Pipe(self.outlet.stdin), "w", format="nut", options=AT_ONCE)
         self._video = self._add_video()
-        self._audio = self._add_audio() if self._outgoing.audio else None
+        self._audio: Any = self._add_audio() if self._outgoing.audio else None
+        self._even = None if self._audio is None else EvenSound(self._audio)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
@@ -212,16 +258,10 @@ class _Session:
 
     def audio(self, frame: Any, at_s: float) -> None:
         """Encode and send sound; what is older than the first picture is left out."""
-        if self._audio is None or self._began_s is None or at_s < self._began_s:
+        if self._even is None or self._began_s is None or at_s < self._began_s + LEAD_S:
             return
-        if self._resampler is None:
-            self._resampler = av.AudioResampler("fltp", "stereo", AUDIO_RATE, frame_size=1024)
-        frame.pts, frame.time_base = (
-            round((at_s - self._began_s) * frame.sample_rate),
-            Fraction(1, frame.sample_rate),
-        )
-        for resampled in self._resampler.resample(frame):
-            self._container.mux(self._audio.encode(resampled))
+        for even in self._even.frames(frame, at_s - self._began_s):
+            self._container.mux(self._audio.encode(even))
 
 
 class _Pipe:

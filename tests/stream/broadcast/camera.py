@@ -1,25 +1,34 @@
-"""A network camera in a process of its own, `python -m tests.stream.broadcast.camera URL CLIP`: it sends the
-clip in real time, over and over with its times going on, until it is killed; and the clips that it sends."""
+"""A network camera in a process of its own, `python -m tests.stream.broadcast.camera URL CLIP ROLE`: it sends
+the clip in real time, over and over with its times going on, until it is killed; and clips that it sends."""
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import av
 import numpy as np
 
-from stream.broadcast.urls import muxer_for
+from stream.broadcast.urls import muxer_for, sending_options
+from tests.stream.broadcast.rtsp import Channel, RtspServer
 
 FPS = 30
 FLASH_S = 0.1
-WAIT_S = 30.0
+WAIT_S = 90.0
+PATHS = {"rtmp": "/live/key", "rtsp": "/live"}
+LISTEN = {"tcp": "?listen=1", "srt": "?mode=listener", "udp": ""}
 
 
 def free_port() -> int:
@@ -33,6 +42,21 @@ def until(true: Callable[[], bool], what: str) -> None:
     while not true():
         assert time.monotonic() < end_s, what
         time.sleep(0.02)
+
+
+@contextmanager
+def pressed(when: Callable[[], bool]) -> Iterator[None]:
+    """Ctrl-C within, once it is listened to, and then."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def press() -> None:
+        until(lambda: signal.getsignal(signal.SIGINT) is not before and when(), "it does not come so far")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    yield
+    thread.join()
 
 
 def write_clip(
@@ -70,22 +94,27 @@ def write_clip(
 
 
 class Camera:
-    """A camera on a port of this machine, `tcp` for one that is connected to, `udp` for one that sends."""
+    """A camera on a port of this machine that speaks `kind`. role: `serve` waits for one who watches, `call`
+    connects to one. secret: NAME:PASSWORD that it asks for; datagrams: it serves RTSP over UDP only."""
 
-    def __init__(self, kind: str = "tcp") -> None:
-        self.url = f"{kind}://127.0.0.1:{free_port()}"
-        self._kind = kind
+    def __init__(
+        self, kind: str = "tcp", role: str = "serve", secret: str = "", datagrams: bool = False
+    ) -> None:
+        self.port = free_port()
+        known = f"{secret}@" if secret else ""
+        self.url = f"{kind}://{known}127.0.0.1:{self.port}" + PATHS.get(kind, "")
+        self._listens = role == "serve" and kind in ("tcp", "rtmp", "rtsp")
+        self._role = "serve-datagrams" if datagrams else role
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, clip: Path) -> None:
         """Begin to send, or wait for one who watches."""
-        url = self.url + ("?listen=1" if self._kind == "tcp" else "")
         module = "tests.stream.broadcast.camera"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, url, str(clip)], stderr=subprocess.DEVNULL
+            [sys.executable, "-m", module, self.url, str(clip), self._role], stderr=subprocess.DEVNULL
         )
-        if self._kind == "tcp":
-            until(lambda: taken(int(self.url.rpartition(":")[2])), "the camera does not listen")
+        if self._listens:
+            until(lambda: taken(self.port), "the camera does not listen")
 
     def kill(self) -> None:
         """As a power cut would."""
@@ -104,35 +133,70 @@ def taken(port: int) -> bool:
     return False
 
 
-def send(url: str, clip: str) -> None:
-    """Packets as they are, each when it is due."""
+def due(clip: str) -> Iterator[tuple[int, Any]]:
+    """Packets as they are, each when it is due, with the index of its stream."""
     shift = began_s = 0.0
-    with av.open(url, "w", format=muxer_for(url), options={"flush_packets": "1"}) as out:
-        streams: dict[int, Any] = {}
-        sent: dict[int, int] = {}
-        while True:
-            end_s = 0.0
-            with av.open(clip) as source:
-                if not streams:
-                    streams = {s.index: out.add_stream_from_template(s) for s in source.streams}
-                for packet in source.demux():
-                    if packet.dts is None or packet.pts is None or packet.time_base is None:
-                        continue
-                    began_s = began_s or time.monotonic()
-                    at_s = float(packet.dts * packet.time_base) + shift
-                    end_s = max(end_s, at_s + float((packet.duration or 0) * packet.time_base))
-                    moved = round(shift / packet.time_base)
-                    packet.pts, packet.dts = packet.pts + moved, packet.dts + moved
-                    # The encoder's lead at the clip's start falls into what was before.
-                    if packet.dts <= sent.get(packet.stream.index, packet.dts - 1):
-                        continue
-                    sent[packet.stream.index] = packet.dts
-                    packet.stream = streams[packet.stream.index]
-                    time.sleep(max(0.0, began_s + at_s - time.monotonic()))
-                    out.mux(packet)
-            # Whole seconds, so that flashes stay a second apart.
-            shift = float(round(end_s))
+    sent: dict[int, int] = {}
+    while True:
+        end_s = 0.0
+        with av.open(clip) as source:
+            for packet in source.demux():
+                if packet.dts is None or packet.pts is None or packet.time_base is None:
+                    continue
+                began_s = began_s or time.monotonic()
+                at_s = float(packet.dts * packet.time_base) + shift
+                end_s = max(end_s, at_s + float((packet.duration or 0) * packet.time_base))
+                moved = round(shift / packet.time_base)
+                packet.pts, packet.dts = packet.pts + moved, packet.dts + moved
+                # The encoder's lead at the clip's start falls into what was before.
+                index = packet.stream.index
+                if packet.dts <= sent.get(index, packet.dts - 1):
+                    continue
+                sent[index] = packet.dts
+                time.sleep(max(0.0, began_s + at_s - time.monotonic()))
+                yield index, packet
+        # Whole seconds, so that what happens once a second goes on so.
+        shift = float(round(end_s))
+
+
+def send(url: str, clip: str, role: str) -> None:
+    """Connect to the address, or wait there for one who watches, and send."""
+    name, form, scheme = url, muxer_for(url), urlsplit(url).scheme
+    if role == "serve":
+        # Outputs take no options of their protocol but so.
+        name, form = (f"[f=flv:listen=1]{url}", "tee") if form == "flv" else (f"{url}{LISTEN[scheme]}", form)
+    options = sending_options(url) | {"flush_packets": "1"}
+    with av.open(clip) as source, av.open(name, "w", format=form, options=options) as out:
+        streams = [out.add_stream_from_template(stream) for stream in source.streams]
+        for index, packet in due(clip):
+            packet.stream = streams[index]
+            out.mux(packet)
+
+
+def play(clip: str, channels: list[Channel]) -> None:
+    """Send as RTP."""
+    with ExitStack() as stack:
+        source = stack.enter_context(av.open(clip))
+        outs = [stack.enter_context(channel.packetiser()) for channel in channels]
+        streams = [out.add_stream_from_template(source.streams[k]) for k, out in enumerate(outs)]
+        for index, packet in due(clip):
+            packet.stream = streams[index]
+            outs[index].mux(packet)
+
+
+def run(url: str, clip: str, role: str) -> None:
+    """Be a camera."""
+    parts = urlsplit(url)
+    if parts.scheme == "rtsp" and role != "call":
+        assert parts.port is not None
+        secret = f"{parts.username}:{parts.password}" if parts.username else ""
+        RtspServer(parts.port, partial(play, clip), secret, role == "serve-datagrams").serve()
+    while True:
+        try:
+            send(url, clip, role)
+        except ConnectionRefusedError:
+            time.sleep(0.1)
 
 
 if __name__ == "__main__":
-    send(*sys.argv[1:])
+    run(*sys.argv[1:])

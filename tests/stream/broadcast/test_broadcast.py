@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import av
 import numpy as np
 import pytest
 
+from stream.broadcast import sender as sender_module
 from stream.broadcast.broadcast import Broadcast, BroadcastJob, report_lines
 from stream.broadcast.outlet import end_of, start_outlet
 from stream.broadcast.receiver import Arrived, Receiver
@@ -22,6 +27,8 @@ from stream.cli import main
 from stream.live.settings import Settings
 from stream.output import OutputError
 from stream.retoucher import Retoucher
+from tests.stream.broadcast.camera import pressed, taken, until
+from tests.stream.broadcast.rtsp import answering
 from tests.stream.fakes import FakeEngine, FakeFinder, face_at
 
 SIZE = (320, 240)
@@ -72,7 +79,7 @@ class Server:
     def _run(self) -> None:
         options = {"analyzeduration": "300000", "probesize": "5000"}
         if self.url.startswith("rtmp"):
-            options = {"listen": "1"}
+            options = {"listen": "1", "analyzeduration": "500000"}
         try:
             with av.open(self.url, options=options, timeout=(WAIT_S, 5.0)) as container:
                 for frame in container.decode(*container.streams.video[:1], *container.streams.audio[:1]):
@@ -221,9 +228,10 @@ def test_an_outlet_says_why_it_ended() -> None:
     outlet = start_outlet()
     assert outlet.stdin is not None
     outlet.stdin.write(b"tcp://127.0.0.1:9\nno packets at all")
-    opened, reason = end_of(outlet)
-    assert not opened
-    assert reason
+    end = end_of(outlet)
+    assert not end.opened
+    assert end.reason
+    assert end.advice == "check the address and that it is listening"
     assert outlet.returncode == 1
 
 
@@ -232,9 +240,163 @@ def test_an_output_that_never_takes_anything_is_an_error_and_nothing_counts_as_s
     job = BroadcastJob(str(clip(tmp_path / "in.mp4", 8.0)), url, Settings(), quiet=True)
     broadcast = Broadcast(job, make_retoucher)
     with pytest.raises(
-        OutputError, match=r"live/\.\.\. cannot be opened \(Connection refused\); check"
+        OutputError,
+        match=r"live/\.\.\. cannot be opened \(connection refused\); check the address and its port",
     ) as caught:
         broadcast.run()
     assert "secret" not in str(caught.value)
     assert broadcast.sender is not None
     assert broadcast.sender.sent == 0
+
+
+def fed(
+    sender: Sender,
+    ends: Callable[[], bool],
+    what: str,
+    sound: Callable[[int], Any] = lambda _: None,
+    noise: bool = False,
+) -> None:
+    """Thirty pictures a second, each with its sound, until it ends. noise: they compress badly."""
+    flat = np.full((SIZE[1], SIZE[0], 3), COLOUR, np.uint8)
+    count, began_s = 0, time.monotonic()
+
+    def ended() -> bool:
+        nonlocal count
+        while (at_s := began_s + count / 30) < time.monotonic():
+            picture = np.random.default_rng(count).permuted(flat, axis=2) if noise else flat
+            sender.pictures.put(Shown(picture, at_s))
+            if (frame := sound(count)) is not None:
+                sender.sound(frame, at_s)
+            count += 1
+        return ends()
+
+    until(ended, what)
+
+
+def impatient() -> subprocess.Popen[bytes]:
+    """An outlet that waits for one second where others wait for ten."""
+    code = "from stream.broadcast import outlet; outlet.SILENT_S = 1; raise SystemExit(outlet.main())"
+    return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("scheme", ["rtmp", "tcp"])
+def test_a_server_that_answers_or_takes_nothing_is_given_up(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "start_outlet", impatient)
+    said: list[str] = []
+    with socket.socket() as silent:
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/live/key"
+        # An RTMP server has to answer at once; of a TCP stream the first megabytes fit in between.
+        wait_s = 0.0 if scheme == "rtmp" else WAIT_S
+        sender = Sender(Outgoing(url, SIZE, 30.0, False, 40_000), threading.Event(), said.append, wait_s)
+        ended = "takes nothing (no answer in time); trying again in"
+        fed(sender, lambda: sender.error is not None or ended in " ".join(said), "it waits", noise=True)
+        sender.finish()
+    if scheme == "rtmp":
+        assert "live/... cannot be opened (no answer in time); check the address" in str(sender.error)
+    else:
+        assert sender.error is None
+        assert sender.reconnections == 1
+
+
+def test_who_is_not_let_in_is_told_at_once_whatever_may_be_waited() -> None:
+    said: list[str] = []
+    url = answering("401 Unauthorized")
+    sender = Sender(Outgoing(url, SIZE, 30.0, False, 800), threading.Event(), said.append, wait_s=WAIT_S)
+    fed(sender, lambda: sender.error is not None, "it waits")
+    assert "(it lets nobody in without the right name and password); write them into" in str(sender.error)
+    assert not said
+
+
+def a_thirtieth(rate: int, layout: str) -> Any:
+    """Of a second of sound."""
+    wave = np.full((len(av.AudioLayout(layout).channels), rate // 30), 9000, np.int16)
+    frame = av.AudioFrame.from_ndarray(wave, format="s16p", layout=layout)
+    frame.sample_rate = rate
+    return frame
+
+
+def test_pictures_do_not_wait_for_sound_and_sound_may_come_late() -> None:
+    url = f"rtmp://127.0.0.1:{free_port()}/live/key"
+    server = Server(url)
+    until(lambda: taken(int(urlsplit(url).port or 0)), "nobody listens")
+    with sender_module._Session(Outgoing(url, SIZE, 30.0, True, 800)) as session:
+        for count in range(90):
+            session.video(Shown(np.full((SIZE[1], SIZE[0], 3), COLOUR, np.uint8), 100.0 + count / 30))
+        until(lambda: len(server.frames) > 30, "no pictures come")
+        for count in range(90):
+            session.audio(a_thirtieth(48_000, "stereo"), 100.0 + count / 30)
+        until(lambda: bool(server.audio) and server.audio[-1] > 2.5, "no sound comes")
+    assert end_of(session.outlet).opened
+    server.thread.join(WAIT_S)
+    assert server.audio[0] < 0.1
+
+
+def test_the_first_picture_arrives_however_rare_pictures_are() -> None:
+    url = f"rtmp://127.0.0.1:{free_port()}/live/key"
+    server = Server(url)
+    until(lambda: taken(int(urlsplit(url).port or 0)), "nobody listens")
+    with sender_module._Session(Outgoing(url, SIZE, 30.0, True, 800)) as session:
+        for count in range(90):
+            if count % 12 == 0:
+                session.video(Shown(np.full((SIZE[1], SIZE[0], 3), COLOUR, np.uint8), 100.0 + count / 30))
+            session.audio(a_thirtieth(48_000, "stereo"), 100.0 + count / 30)
+    assert end_of(session.outlet).opened
+    server.thread.join(WAIT_S)
+    assert [frame.time for frame in server.frames] == pytest.approx([0.4 * k for k in range(8)], abs=0.002)
+
+
+def test_sound_may_change_its_kind_and_step_back() -> None:
+    url = f"rtmp://127.0.0.1:{free_port()}/live/key"
+    server = Server(url)
+    sender = Sender(Outgoing(url, SIZE, 30.0, True, 800), threading.Event(), wait_s=WAIT_S)
+
+    def sound(count: int) -> Any:
+        if count == 45:
+            sender.sound(a_thirtieth(8000, "mono"), time.monotonic() - 1.0)
+        return a_thirtieth(44_100, "stereo") if count > 40 else a_thirtieth(8000, "mono")
+
+    fed(sender, lambda: bool(server.audio) and server.audio[-1] > 2.2, "the sound ends", sound)
+    sender.finish()
+    server.thread.join(WAIT_S)
+    assert sender.reconnections == 0
+    assert server.audio == sorted(server.audio)
+
+
+def test_ctrl_c_while_nobody_has_come_to_watch_ends_it_and_leaves_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Sender.finish, "__defaults__", (0.5,))
+    url = f"tcp://127.0.0.1:{free_port()}?listen=1"
+    job = BroadcastJob(str(clip(tmp_path / "in.mp4", 20.0, sound=False)), url, Settings(), quiet=True)
+    broadcast = Broadcast(job, make_retoucher)
+    outlets: list[subprocess.Popen[bytes]] = []
+    monkeypatch.setattr(sender_module, "start_outlet", lambda: outlets.append(start_outlet()) or outlets[-1])
+    port = int(urlsplit(url).port or 0)
+    with pressed(lambda: bool(outlets) and taken(port)), pytest.raises(KeyboardInterrupt):
+        broadcast.run()
+    assert [outlet.poll() for outlet in outlets] == [-signal.SIGKILL]
+    assert f"{url.partition('?')[0]} waits for whoever connects to it" in capsys.readouterr().err
+
+
+def test_an_outlet_does_not_outlive_who_started_it() -> None:
+    port = free_port()
+    code = f"""
+import time
+from stream.broadcast.sender import Outgoing, Sender, Shown
+import numpy as np, threading
+sender = Sender(Outgoing("tcp://127.0.0.1:{port}?listen=1", (64, 64), 30.0, False, 800), threading.Event())
+while True:
+    sender.pictures.put(Shown(np.zeros((64, 64, 3), np.uint8), time.monotonic()))
+    time.sleep(0.03)
+"""
+    with subprocess.Popen([sys.executable, "-c", code]) as parent:
+        try:
+            until(lambda: taken(port), "it does not listen")
+        finally:
+            parent.kill()
+    until(lambda: not taken(port), "the port is held for ever")

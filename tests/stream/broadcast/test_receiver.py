@@ -21,7 +21,7 @@ from stream.broadcast.reasons import advice_on, reason_of
 from stream.broadcast.receiver import Receiver
 from stream.errors import SourceError
 from stream.live.settings import Settings
-from tests.stream.broadcast.camera import WAIT_S, write_clip
+from tests.stream.broadcast.camera import WAIT_S, free_port, write_clip
 from tests.stream.broadcast.test_broadcast import make_retoucher
 
 
@@ -73,6 +73,28 @@ def test_what_a_host_answered_is_said_without_looking_it_up(
     monkeypatch.setattr(reasons.socket, "getaddrinfo", None)
     assert reason in reason_of("rtsp://camera.local/x", error)
     assert advice in advice_on("rtsp://camera.local/x", error)
+
+
+def test_a_source_that_is_not_there_is_tried_for_as_long_as_is_wanted() -> None:
+    said: list[str] = []
+    url = f"rtmp://127.0.0.1:{free_port()}/live"
+    receiver = ended(url, say=said.append, wait_s=0.7)
+    assert str(receiver.error).startswith(f"{url} cannot be opened (connection refused); check the address")
+    assert [sentence.rpartition(" in ")[0] for sentence in said] == [
+        f"{url} is not there yet (connection refused); trying again"
+    ] * 2
+    assert receiver.reconnections == 0
+
+
+@pytest.mark.parametrize(
+    "url", ["rtmp://127.0.0.1:{}/live", "rtsp://127.0.0.1:{}/live", "tcp://127.0.0.1:{}"]
+)
+def test_a_port_that_is_taken_cannot_be_listened_at(url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        url = url.format(other.getsockname()[1])
+        receiver = ended(f"{url}?listen=1", wait_s=WAIT_S)
+    said = "cannot be opened (Address already in use); choose another port or address"
+    assert str(receiver.error) == f"{url} {said}"
 
 
 def test_whatever_goes_wrong_there_is_an_end_and_a_reason(tmp_path: Path) -> None:
@@ -186,6 +208,8 @@ def test_a_source_of_which_nothing_can_be_decoded_is_given_up_in_time_and_is_an_
         broadcast = Broadcast(job, make_retoucher)
         with pytest.raises(SourceError, match=f"nothing came from {url} that could be recorded; check"):
             broadcast.run()
-    assert broadcast.receiver.reconnections >= 2
-    assert f"{url} has been gone for 2 s (it ended), which ends it" in capsys.readouterr().err
+    assert broadcast.receiver.reconnections == 0
+    said = capsys.readouterr().err
+    assert said.count(f"{url} is not there yet (it ended); trying again in") >= 2
+    assert f"{url} has been gone for 2 s (it ended), which ends it" in said
     assert not list((tmp_path / "there").iterdir())

@@ -275,6 +275,8 @@ LIVE = "rtsp://127.0.0.1:9/stream"
         ([LIVE, "there.mp4"], "there.mp4 is there already; add --force"),
         (["in.mp4", "rtmp://127.0.0.1:9/a/b.png", "--compare", "side"], "side is for files"),
         (["in.mp4", "out.mp4", "--give-up", "3"], "--give-up is for a live IN"),
+        (["in.mp4", "out.mp4", "--wait", "3"], "--wait is for a live IN or OUT"),
+        (["in.mp4", "rtmp://0.0.0.0/a/b?listen=1"], "rtmp cannot wait for who watches; name a server, or"),
         (["in.mp4", "rtmp://127.0.0.1:9/a/b", "--give-up", "3"], "--give-up is for a live IN"),
     ],
 )

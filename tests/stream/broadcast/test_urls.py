@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from stream.broadcast.urls import is_live, muxer_for, options_for, without_secrets
+from stream.broadcast.urls import (
+    is_live,
+    listens,
+    muxer_for,
+    reading_address,
+    reading_options,
+    sending_options,
+    without_secrets,
+)
 
 
 @pytest.mark.parametrize(
@@ -32,8 +40,33 @@ def test_each_address_has_its_container(url: str, muxer: str) -> None:
 
 
 def test_rtsp_goes_over_tcp() -> None:
-    assert options_for("rtsp://cam/1") == {"rtsp_transport": "tcp"}
-    assert options_for("rtmp://host/app") == {}
+    assert reading_options("rtsp://cam/1") == {"rtsp_flags": "prefer_tcp"}
+    assert sending_options("rtsps://cam/1") == {"rtsp_transport": "tcp"}
+    assert reading_options("rtmp://host/app") == sending_options("rtmp://host/app") == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "flag"),
+    [
+        ("rtmp://host/app/key?listen=1", "rtmp://host/app/key", ("listen", "1")),
+        ("rtmp://host/app/key?a=b%2F&listen&c=d", "rtmp://host/app/key?a=b%2F&c=d", ("listen", "1")),
+        ("rtsp://host:8554/live?listen=1", "rtsp://host:8554/live", ("rtsp_flags", "listen")),
+        ("tcp://host:1?listen=1", "tcp://host:1?listen=1", None),
+        ("srt://host:1?mode=listener", "srt://host:1?mode=listener", None),
+    ],
+)
+def test_an_address_may_be_one_to_connect_to(url: str, address: str, flag: tuple[str, str] | None) -> None:
+    assert listens(url)
+    assert reading_address(url) == address
+    assert flag is None or flag in reading_options(url).items()
+
+
+@pytest.mark.parametrize(
+    "url", ["rtmp://host/app?listen=0", "rtsp://host/listen", "srt://host:1?mode=caller"]
+)
+def test_other_addresses_are_connected_to(url: str) -> None:
+    assert not listens(url)
+    assert reading_address(url) == url
 
 
 @pytest.mark.parametrize(
