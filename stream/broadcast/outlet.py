@@ -66,7 +66,7 @@ def end_of(outlet: subprocess.Popen[bytes]) -> End:
     with outlet.stderr:
         lines = outlet.stderr.read().decode("utf-8", "replace").strip().splitlines()
     opened = OPENED in lines
-    if outlet.returncode == -signal.SIGALRM:
+    if sys.platform != "win32" and outlet.returncode == -signal.SIGALRM:
         return End(opened, SILENT)
     if not lines or lines[-1] == OPENED:
         return End(opened)
@@ -82,7 +82,7 @@ def send(packets: IO[bytes] | FileIO, url: str) -> None:
         with av.open(url, "w", format=muxer_for(url), options=options) as out:
             streams = {s.index: out.add_stream_from_template(s) for s in came.streams}
             # Whoever is to connect here may take as long as they like.
-            signal.alarm(0 if listens(url) else SILENT_S)
+            _end_after(0 if listens(url) else SILENT_S)
             out.start_encoding()
             print(OPENED, file=sys.stderr, flush=True)
             for packet in came.demux():
@@ -90,16 +90,28 @@ def send(packets: IO[bytes] | FileIO, url: str) -> None:
                     # No picture waits for a later one, which FFmpeg does not know of the first ones.
                     packet.dts = packet.pts
                     packet.stream = streams[packet.stream.index]
-                    signal.alarm(SILENT_S)
+                    _end_after(SILENT_S)
                     out.mux(packet)
-                signal.alarm(0)
+                _end_after(0)
+
+
+def _end_after(seconds: int) -> None:
+    """Have the system end this process then, 0: not; where it can, for no thread of Python's might."""
+    if sys.platform != "win32":
+        signal.alarm(seconds)
+
+
+def _end_with_parent() -> None:
+    """Leave no process behind that holds a port, where whoever started this one is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def main() -> int:
     """Run as a process; says in one line why it ends."""
-    # Whoever started it decides when to stop, and leaves none behind that holds a port.
+    # Whoever started it decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _end_with_parent()
     # Unbuffered: a read gives what is there, and does not wait for as much as was asked for.
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as packets:
         url = packets.readline().decode("utf-8").rstrip("\n")

@@ -27,19 +27,13 @@ from stream.cli import main
 from stream.live.settings import Settings
 from stream.output import OutputError
 from stream.retoucher import Retoucher
-from tests.stream.broadcast.camera import pressed, taken, until
+from tests.stream.broadcast.camera import free_port, pressed, taken, until
 from tests.stream.broadcast.rtsp import answering
 from tests.stream.fakes import FakeEngine, FakeFinder, face_at
 
 SIZE = (320, 240)
 COLOUR = (200, 60, 40)
 WAIT_S = 20.0
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 def clip(path: Path, seconds: float = 2.0, sound: bool = True) -> Path:
