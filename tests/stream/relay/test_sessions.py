@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stream.relay import pipeline as pipeline_module
 from stream.relay import publication as publication_module
-from stream.relay.encoder import VideoEncoder
 from stream.relay.errors import BadOffer, Full, NoCodec, NoStream, Taken
-from stream.relay.metrics import resident_bytes
 from stream.relay.options import MediaOptions
 from stream.relay.publication import Publication
 from stream.relay.rooms import Rooms
-from stream.relay.sweep import sweep
 from stream.relay.viewer import Viewer
-from tests.stream.relay.fakes import CLOSINGS, FakeFilter, run, until
+from tests.stream.relay.fakes import FakeFilter, run, until
 from tests.stream.relay.peers import ClipTrack, Publisher, Watcher, connection, offer_of
 
 
@@ -367,72 +362,3 @@ def test_a_viewer_who_stops_reading_costs_the_others_nothing() -> None:
             await watcher.close()
 
     with_rooms(main)
-
-
-DESCRIPTORS = Path("/proc/self/fd")
-
-
-def descriptors() -> int:
-    return len(list(DESCRIPTORS.iterdir()))
-
-
-VISITS, WARM_VISITS, AT_A_TIME = 50, 10, 2
-MEMORY_GROWTH = 1.05
-
-
-async def visit(rooms: Rooms) -> None:
-    """Somebody comes with sound and settings, is watched, and leaves."""
-    publisher, watcher = Publisher("vp8", sound=True, control=True), Watcher(sound=True)
-    answer = await publisher.publish(rooms, None)
-    await watcher.watch(rooms, answer.stream)
-    await until(lambda: bool(watcher.seen))
-    await watcher.close()
-    assert await rooms.end(answer.session, "publish")
-    await publisher.close()
-
-
-async def visits(rooms: Rooms, count: int) -> None:
-    """So many, AT_A_TIME at a time."""
-    for _ in range(0, count, AT_A_TIME):
-        await asyncio.gather(*(visit(rooms) for _ in range(AT_A_TIME)))
-        CLOSINGS.clear()  # they hold on to peers that have closed
-    await until(lambda: rooms.snapshot().publishers == rooms.snapshot().viewers == 0)
-
-
-def made() -> list[object]:
-    """What there is of the parts of a session."""
-    gc.collect()
-    return [one for one in gc.get_objects() if type(one) in (Publication, Viewer, VideoEncoder)]
-
-
-def standing() -> tuple[int, int, int]:
-    """How many tasks, threads and descriptors there are."""
-    gc.collect()
-    # asyncio's own pool has a bound, but fills it only by and by.
-    threads = [one for one in threading.enumerate() if not one.name.startswith("asyncio_")]
-    return len(asyncio.all_tasks()), len(threads), descriptors()
-
-
-def memory() -> int:
-    """Bytes in use, without what only waits to be given back."""
-    sweep()
-    return resident_bytes()
-
-
-@pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="descriptors are counted in /proc")
-def test_fifty_visits_leave_no_task_thread_descriptor_object_or_memory() -> None:
-    others = made()  # of other tests, held by their failures or by a library's caches
-
-    async def main() -> None:
-        rooms = Rooms(options(), FakeFilter)
-        await visits(rooms, WARM_VISITS)
-        await asyncio.sleep(0.6)
-        before, memory_before = standing(), memory()
-        await visits(rooms, VISITS - WARM_VISITS)
-        # On a busy machine the last session's threads and sockets end a while after it.
-        await until(lambda: all(a <= b for a, b in zip(standing(), before, strict=True)), 15.0)
-        await until(lambda: len(made()) <= len(others), 15.0)
-        await until(lambda: memory() <= MEMORY_GROWTH * memory_before, 15.0)
-        await rooms.close()
-
-    run(main, 120.0)
