@@ -7,7 +7,9 @@ SHELL := /bin/bash
 VENV := .venv
 DEV := .venv-dev
 GPU := .venv-gpu
-COMPUTING := tests/bench tests/export tests/model
+COMPUTING := tests/bench tests/export tests/model tests/test_architecture.py tests/test_demands.py $(wildcard tests/stream/test_*.py)
+# Pictures for eyes, by `make screenshots`; what they show is tested in the files beside.
+PICTURES := tests/stream/web/test_screens.py
 PIP := -m pip install -qq --disable-pip-version-check --no-compile
 
 # A name on PATH may be a shim that does not run, so each candidate has to show its version.
@@ -60,10 +62,10 @@ check: venv-dev
 # Beside one another what only computes; by itself what listens, sends and plays in real time.
 unit: venv-dev
 	@OMP_NUM_THREADS=1 $(DEV)/bin/python -m pytest $(COMPUTING) --numprocesses auto --maxprocesses 4 --dist worksteal
-	@$(DEV)/bin/python -m pytest tests $(COMPUTING:%=--ignore=%)
+	@$(DEV)/bin/python -m pytest tests $(COMPUTING:%=--ignore=%) --ignore=$(PICTURES)
 
 screenshots: venv-dev ## Take pictures of every state of the relay's pages (screenshots/)
-	@VRETOUCH_SCREENSHOTS=screenshots $(DEV)/bin/python -m pytest tests/stream/web/test_screens.py
+	@VRETOUCH_SCREENSHOTS=screenshots $(DEV)/bin/python -m pytest $(PICTURES)
 
 test-gpu: $(GPU)/.made ## Run the tests that need a GPU (in .venv-gpu), and print a table of them (docs/gpu.md)
 	@$(GPU)/bin/python -m pytest -m gpu

@@ -60,6 +60,7 @@ def look(page: Page, name: str) -> None:
     page.bring_to_front()
     for size, (width, height) in SIZES.items():
         page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(100)  # the slider's line follows the picture's new size
         fits(page)
         for scheme in SCHEMES if FOLDER else ():
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
