@@ -22,11 +22,11 @@ _leak = _Leak()
 def leaking(slope: float) -> Iterator[None]:
     """Within, what is below 0 before a ReLU has a gradient, `slope` times as large as above: features that no
     picture wakes any more can come back. What they are worth stays the same."""
-    _leak.slope = slope
+    before, _leak.slope = _leak.slope, slope
     try:
         yield
     finally:
-        _leak.slope = 0.0
+        _leak.slope = before
 
 
 def conv(inputs: int, outputs: int, stride: int = 1, size: int = 3) -> nn.Conv2d:

@@ -36,18 +36,6 @@ BOTH = pytest.mark.parametrize("system", ["autoretouch", "bpfre"])
 SMALL = ["--preset", "tiny", "--device", "cpu", "--batch", "1", "--frames", "2", "--size", "64"]
 
 
-@pytest.fixture(scope="module")
-def stills(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_stills(tmp_path_factory.mktemp("stills"))
-
-
-@pytest.fixture(autouse=True)
-def few_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One pair, two frames: the whole face is judged, which is most of a tiny training's time."""
-    monkeypatch.setattr(pairs_module, "JUDGED_PAIRS", 1)
-    monkeypatch.setattr(pairs_module, "JUDGED_FRAMES", 2)
-
-
 def run(system: str, data: Path, out: Path, *more: str, perceptual: bool = False) -> int:
     spared = [] if perceptual else ["--no-perceptual"]
     return main(["--system", system, str(data), str(out), *SMALL, *spared, *more])

@@ -14,24 +14,10 @@ from tests.conftest import require
 
 torch = require("torch")
 
-from model.earlier import pairs as pairs_module  # noqa: E402
 from model.earlier.unpaired import UnpairedPictures  # noqa: E402
 from model.train import main  # noqa: E402
-from tests.model.pairs import write_stills  # noqa: E402
 
 SMALL = ["--preset", "tiny", "--device", "cpu", "--batch", "1", "--frames", "2", "--size", "64"]
-
-
-@pytest.fixture(scope="module")
-def stills(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_stills(tmp_path_factory.mktemp("stills"))
-
-
-@pytest.fixture(autouse=True)
-def few_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One pair, two frames: the whole face is judged, which is most of a tiny training's time."""
-    monkeypatch.setattr(pairs_module, "JUDGED_PAIRS", 1)
-    monkeypatch.setattr(pairs_module, "JUDGED_FRAMES", 2)
 
 
 def run(data: Path, out: Path, *more: str) -> int:
