@@ -73,7 +73,7 @@ def test_a_killed_publisher_is_noticed_and_its_viewers_are_let_go() -> None:
             await Watcher().watch(rooms)
         await watcher.close()
 
-    with_rooms(main, {"idle_s": 0.7})
+    with_rooms(main, {"idle_s": 2.0})
 
 
 def test_a_publisher_whose_page_still_speaks_is_kept_without_a_picture() -> None:
