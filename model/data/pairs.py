@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 SIDES = ("source", "target")
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -167,16 +167,29 @@ def read_square(path: Path, side: int) -> NDArray[np.uint8]:
     Raises:
         PairsError: it cannot be read.
     """
-    try:
-        with Image.open(path) as picture:
-            rgb = picture.convert("RGB")
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
-        raise _unreadable(path, error) from error
+    rgb = _opened(path)
     least = min(rgb.size)
     left, top = ((length - least) // 2 for length in rgb.size)
     box = (left, top, left + least, top + least)
     resized = rgb.resize((side, side), Image.Resampling.LANCZOS, box=box)
     return np.asarray(resized)
+
+
+def read_whole(path: Path) -> NDArray[np.uint8]:
+    """The picture as it is to be seen, RGB [H, W, 3].
+
+    Raises:
+        PairsError: it cannot be read.
+    """
+    return np.asarray(ImageOps.exif_transpose(_opened(path)))
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
+        raise _unreadable(path, error) from error
 
 
 def _empty(folder: Path) -> PairsError:
