@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from bench.baselines import bilateral, nothing
 from bench.reproduction import figures, maps
 from bench.reproduction.judged import (
     FIGURES,
-    HeldOut,
     Judged,
     frames_of,
     held_out,
@@ -24,8 +24,18 @@ from bench.reproduction.judged import (
 from bench.reproduction.kept import read_kept, write_kept
 from bench.reproduction.methods import BPFRE, FULL, IN_TABLES, METHODS, NO_FIR, Method, causal, gmac
 from bench.reproduction.tables import BILATERAL, EMPTY, RAW, Results, parts
-from bench.reproduction.trained import Budget, Spent, Work, has_vgg, train_all
-from bench.scores import Seers, seers
+from bench.reproduction.trained import (
+    Budget,
+    Named,
+    Spent,
+    Work,
+    by_key,
+    has_vgg,
+    named,
+    side_by_side,
+    train_all,
+)
+from bench.scores import seers
 
 Say = Callable[[str], None]
 PICTURES = {
@@ -63,21 +73,35 @@ def measure(options: argparse.Namespace, say: Say) -> Results:
     if not budget.perceptual:
         say("VGG-19's weights are not here: the earlier systems train without their perceptual term (--vgg)")
     # Seed by seed, so that a run that is stopped has whole comparisons.
-    train_all(work, [(method, seed) for seed in range(options.seeds) for method in methods], options.jobs)
-    clips = held_out(options.faces, options.clips, options.judged_frames)
-    seen_by = seers(options.i3d)
+    wanted = [(method, seed) for seed in range(options.seeds) for method in methods]
+    train_all(work, wanted, options.jobs)
+    judge_all(work, wanted, options, options.jobs)
+    clips, seen_by = clips_of(options.faces, options.clips, options.judged_frames), seers_of(options.i3d)
     untrained = {RAW: nothing, BILATERAL: bilateral}
     judged = {name: judge(without_map(change), clips, seen_by) for name, change in untrained.items()}
     judged[EMPTY] = judge(with_empty_map, clips, seen_by)
     results = Results(_said(options, budget), judged, {})
     for method in methods:
         results.gmac[method.key] = gmac(method, budget.preset)
-        results.networks[method.key], results.spent[method.key] = [], []
-        for seed in range(options.seeds):
-            found, spent = judgement(work, method, seed, clips, seen_by, options)
-            results.networks[method.key].append(found)
-            results.spent[method.key].append(spent)
+        found = [judgement(work, method, seed, options) for seed in range(options.seeds)]
+        results.networks[method.key] = [figures for figures, _ in found]
+        results.spent[method.key] = [spent for _, spent in found]
     return results
+
+
+clips_of = lru_cache(maxsize=1)(held_out)
+seers_of = lru_cache(maxsize=1)(seers)
+
+
+def judge_all(
+    work: Work, wanted: Sequence[tuple[Method, int]], options: argparse.Namespace, jobs: int
+) -> None:
+    """Each network that is not judged yet, `jobs` at a time."""
+    side_by_side(partial(_judge, work, options), named(wanted), jobs)
+
+
+def _judge(work: Work, options: argparse.Namespace, one: Named) -> None:
+    judgement(work, by_key(one[0]), one[1], options)
 
 
 def _said(options: argparse.Namespace, budget: Budget) -> str:
@@ -89,11 +113,10 @@ def _said(options: argparse.Namespace, budget: Budget) -> str:
     )
 
 
-def judgement(
-    work: Work, method: Method, seed: int, clips: list[HeldOut], seen_by: Seers, options: argparse.Namespace
-) -> tuple[Judged, Spent]:
+def judgement(work: Work, method: Method, seed: int, options: argparse.Namespace) -> tuple[Judged, Spent]:
     """One network's figures; kept beside it, as judging takes a while too, with all that they depend on."""
     network, spent = work.trained(method, seed)
+    seen_by = seers_of(options.i3d)
     folder = work.folder(method, seed)
     path = folder / "judged.json"
     asked = {
@@ -109,6 +132,7 @@ def judgement(
     if kept is not None and kept["asked"] == asked:
         return Judged(**kept["judged"]), spent
     work.say(f"judging {method.title}, seed {seed}")
+    clips = clips_of(work.faces, options.clips, options.judged_frames)
     judged = judge(frames_of(causal(network)), clips, seen_by)
     write_kept(path, {"asked": asked, "judged": judged.to_dict()})
     return judged, spent

@@ -10,8 +10,9 @@ import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -28,6 +29,8 @@ from model.systems import EARLIER
 from model.train import Options, Training, train
 from model.vretoucher import VRetouchEr
 from model.weights import load_weights
+
+Named: TypeAlias = tuple[str, int]  # a method's key and a seed
 
 
 @dataclass(frozen=True)
@@ -186,19 +189,22 @@ class Work:
 
 
 def train_all(work: Work, wanted: Sequence[tuple[Method, int]], jobs: int) -> None:
-    """Each method with each seed that is not trained yet, `jobs` at a time, in processes that share the
-    cores; `work.say` must be a module's function then."""
+    """Each method with each seed that is not trained yet, `jobs` at a time."""
+    side_by_side(partial(_train, work), named(wanted), jobs)
+
+
+def side_by_side(task: Callable[[Named], None], wanted: Sequence[Named], jobs: int) -> None:
+    """The task for each, `jobs` at a time in processes that share the cores; what it and `Work.say` are made
+    of must be a module's functions then."""
     if jobs == 1:
-        for method, seed in wanted:
-            work.trained(method, seed)
+        for one in wanted:
+            task(one)
         return
     threads = max(1, (os.cpu_count() or 1) // jobs)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, _begin, (threads,)) as pool:
         try:
-            for _ in pool.map(
-                _train, *zip(*((work, method.key, seed) for method, seed in wanted), strict=True)
-            ):
+            for _ in pool.map(task, wanted):
                 pass
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -210,9 +216,18 @@ def _begin(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _train(work: Work, key: str, seed: int) -> None:
-    """One network in a process of its own; a method's changes of sizes cannot be sent there, its name can."""
-    work.trained(next(method for method in METHODS if method.key == key), seed)
+def named(wanted: Sequence[tuple[Method, int]]) -> list[Named]:
+    """A method's changes of sizes cannot be sent to another process, its name can."""
+    return [(method.key, seed) for method, seed in wanted]
+
+
+def by_key(key: str) -> Method:
+    """The method of that name."""
+    return next(method for method in METHODS if method.key == key)
+
+
+def _train(work: Work, one: Named) -> None:
+    work.trained(by_key(one[0]), one[1])
 
 
 def has_vgg(vgg: Path | None) -> bool:

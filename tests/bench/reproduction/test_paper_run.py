@@ -213,7 +213,7 @@ def test_the_bench_writes_tables_figures_and_json_and_judges_once(
     kept, out = tmp_path / "kept", tmp_path / "out"
     keep_untrained(faces_dir, kept, seeds=2)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(run, "held_out", lambda faces, clips, frames: [small_clip()])
+    monkeypatch.setattr(run, "clips_of", lambda faces, clips, frames: [small_clip()])
     asked = [str(faces_dir), str(out), "--networks", str(kept), *ASKED, "--seeds", "2"]
     assert main(["paper", *asked, "--json", str(tmp_path / "paper.json")]) == 0
     caught = capsys.readouterr()
@@ -237,7 +237,7 @@ def test_without_deltas_their_networks_and_figure_8_are_left_out_and_the_rest_st
 ) -> None:
     kept, out, written = tmp_path / "kept", tmp_path / "out", tmp_path / "paper.json"
     keep_untrained(faces_dir, kept, 1, IN_TABLES)
-    monkeypatch.setattr(run, "held_out", lambda faces, clips, frames: [small_clip()])
+    monkeypatch.setattr(run, "clips_of", lambda faces, clips, frames: [small_clip()])
     asked = [str(faces_dir), str(out), "--networks", str(kept), *ASKED, "--seeds", "1", "--no-deltas"]
     assert main(["paper", *asked, "--json", str(written)]) == 0
     caught = capsys.readouterr()
@@ -252,7 +252,24 @@ def test_without_deltas_their_networks_and_figure_8_are_left_out_and_the_rest_st
     assert set(found["networks"]) == set(found["gmac"]) == {method.key for method in IN_TABLES}
 
 
-def test_a_kept_judgement_is_used_for_what_it_was_made_of_alone(faces_dir: Path, tmp_path: Path) -> None:
+def test_networks_judged_at_a_time_are_judged_as_one_after_another(faces_dir: Path, tmp_path: Path) -> None:
+    asked = Namespace(faces=faces_dir, clips=1, judged_frames=2, i3d=None)
+    judged = []
+    for jobs in (1, 2):
+        kept = tmp_path / str(jobs)
+        keep_untrained(faces_dir, kept, 1, [FULL, AUTORETOUCH])
+        made = Work(faces_dir, kept, SMALL, None, print)
+        run.judge_all(made, [(FULL, 0), (AUTORETOUCH, 0)], asked, jobs)
+        judged.append([read_kept(made.folder(m, 0) / "judged.json") for m in (FULL, AUTORETOUCH)])
+    for one, other in zip(*judged, strict=True):
+        assert one is not None and other is not None
+        assert one["judged"]["figures"] == pytest.approx(other["judged"]["figures"], abs=1e-4)
+
+
+def test_a_kept_judgement_is_used_for_what_it_was_made_of_alone(
+    faces_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "clips_of", lambda faces, clips, frames: [small_clip()])
     made, said = work(faces_dir, tmp_path)
     keep_untrained(faces_dir, tmp_path, seeds=1)
     folder = made.folder(FULL, 0)
@@ -260,7 +277,8 @@ def test_a_kept_judgement_is_used_for_what_it_was_made_of_alone(faces_dir: Path,
 
     def judged_again(on: Work = made, seen_by: Seers = NONE, asked: Namespace = first) -> bool:
         said.clear()
-        run.judgement(on, FULL, 0, [small_clip()], seen_by, asked)
+        monkeypatch.setattr(run, "seers_of", lambda i3d: seen_by)
+        run.judgement(on, FULL, 0, asked)
         return bool(said)
 
     def other(**changed: object) -> Namespace:
