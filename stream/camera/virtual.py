@@ -66,7 +66,7 @@ def _library() -> Any:
     except ImportError as error:
         raise VirtualCameraError(
             "the virtual camera needs the library pyvirtualcam, which is not installed or does not load "
-            f"({error}); install it with `python -m pip install pyvirtualcam`"
+            f"({error}); install it with `{sys.executable} -m pip install 'pyvirtualcam>=0.15'`"
         ) from error
 
 

@@ -8,12 +8,13 @@ import ipaddress
 import re
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from stream.arguments import add_retoucher, size, whole
+from stream.arguments import add_retoucher, rate, size, whole_from
 from stream.engine import default_threads, load_engine
 from stream.relay.limits import Network
-from stream.relay.options import CODECS, MediaOptions
+from stream.relay.options import CODECS, COUNTS, FPS, LEAST_PX, WEEK_S, MediaOptions
 from stream.relay.origins import Origins
 from stream.relay.ports import LEAST, MOST, UdpPorts, new_loop
 from stream.relay.tokens import Tokens, find_secret, is_loopback, require_tokens
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     MakeFilter = Callable[[Callable[[Filtered[Any]], None]], LiveFilter[Any]]
 
-MOST_KBPS = 50_000
 # A TURN credential outlives the longest session, since coturn asks for it at each renewal.
 TURN_GRACE_S = 600
 TURN_TTL_S = 12 * 3600
@@ -36,6 +36,25 @@ def port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port; write a number from 0 to 65535")
     return int(text)
+
+
+def picture_size(text: str) -> tuple[int, int]:
+    """Width and height of a picture that can be encoded."""
+    width, height = size(text)
+    most = COUNTS["max_width"][1]
+    if min(width, height) < LEAST_PX or max(width, height) > most:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is out of range; give each side from {LEAST_PX} to {most}"
+        )
+    return width, height
+
+
+def fps(text: str) -> Fraction:
+    """A frame rate that a stream may have."""
+    least, most = FPS
+    if not least <= (found := rate(text)) <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is out of range; give {least} to {most} frames a second")
+    return found
 
 
 def udp_ports(text: str) -> UdpPorts:
@@ -112,28 +131,41 @@ def _add_media(command: argparse.ArgumentParser) -> None:
     add, usual = command.add_argument, MediaOptions()
     most = f"{usual.max_width}x{usual.max_height}"
     add("--codec", choices=CODECS, help="video codec (default: auto, H.264 where it is offered, else VP8)")
-    add("--bitrate", type=whole, metavar="KBPS", help=f"to begin with (default: {usual.bitrate_kbps})")
-    add("--size", type=size, metavar="WxH", help=f"largest picture taken in (default: {most})")
     add(
-        "--scale", type=size, metavar="WxH", help="scale larger pictures down to this (default: as they come)"
+        "--bitrate",
+        type=whole_from(*COUNTS["bitrate_kbps"]),
+        metavar="KBPS",
+        help=f"to begin with (default: {usual.bitrate_kbps})",
     )
-    add("--fps", type=whole, metavar="N", help=f"highest frame rate (default: {usual.fps:g})")
+    add("--size", type=picture_size, metavar="WxH", help=f"largest picture taken in (default: {most})")
+    add(
+        "--scale",
+        type=picture_size,
+        metavar="WxH",
+        help="scale larger pictures down to this (default: as they come)",
+    )
+    add("--fps", type=fps, metavar="N", help=f"highest frame rate (default: {usual.fps:g})")
     add(
         "--max-publishers",
-        type=whole,
+        type=whole_from(*COUNTS["max_publishers"]),
         metavar="N",
         help=f"streams at once (default: {usual.max_publishers})",
     )
-    add("--max-viewers", type=whole, metavar="N", help=f"viewers at once (default: {usual.max_viewers})")
+    add(
+        "--max-viewers",
+        type=whole_from(*COUNTS["max_viewers"]),
+        metavar="N",
+        help=f"viewers at once (default: {usual.max_viewers})",
+    )
     add(
         "--idle",
-        type=whole,
+        type=whole_from(1, WEEK_S),
         metavar="S",
         help=f"end a session that nothing is heard of for S seconds (default: {usual.idle_s:g})",
     )
     add(
         "--max-minutes",
-        type=whole,
+        type=whole_from(1, WEEK_S // 60),
         metavar="M",
         help=f"end every session after M minutes (default: {usual.max_session_s / 60:g})",
     )
@@ -179,13 +211,13 @@ def media_options_of(options: argparse.Namespace) -> MediaOptions:
     given = {
         "codec": options.codec,
         "bitrate_kbps": options.bitrate,
-        "max_bitrate_kbps": options.bitrate and min(options.bitrate * 8 // 5, MOST_KBPS),
+        "max_bitrate_kbps": options.bitrate and min(options.bitrate * 8 // 5, COUNTS["max_bitrate_kbps"][1]),
         "max_width": width,
         "max_height": height,
         "scale": options.scale,
         "public_address": options.public_address,
         "udp_ports": options.udp_ports,
-        "fps": options.fps,
+        "fps": options.fps and float(options.fps),
         "max_publishers": options.max_publishers,
         "max_viewers": options.max_viewers,
         "idle_s": options.idle,

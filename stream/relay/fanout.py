@@ -110,6 +110,7 @@ class Fanout:
         self.rate, self._times = rate, times
         self.sent = Window()
         self.pushed_s = 0.0
+        self._flushes = 0  # of tracks that have left
         self._loop = asyncio.get_running_loop()
         self._tracks: set[PacketTrack] = set()
         self._bytes: deque[tuple[float, int]] = deque()
@@ -127,11 +128,14 @@ class Fanout:
     def add(self, track: PacketTrack) -> None:
         """Send to this track too, from the next key frame on."""
         self._tracks.add(track)
+        self._flushes -= track.flushed  # those were another encoder's
         track.restart()
 
     def remove(self, track: PacketTrack) -> None:
         """Send no more to this track."""
-        self._tracks.discard(track)
+        if track in self._tracks:
+            self._tracks.remove(track)
+            self._flushes += track.flushed
 
     def step(self, now_s: float) -> None:
         """Let the encoder's bitrate follow the viewers' estimates."""
@@ -147,8 +151,8 @@ class Fanout:
         return max((track.age_ms() for track in self._tracks), default=0.0)
 
     def flushes(self) -> int:
-        """How often queues of the present viewers were emptied."""
-        return sum(track.flushed for track in self._tracks)
+        """How often a viewer's full queue was emptied."""
+        return self._flushes + sum(track.flushed for track in self._tracks)
 
     def _deliver(self, encoded: Encoded) -> None:
         """In the encoder's thread."""

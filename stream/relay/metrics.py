@@ -133,6 +133,7 @@ _OF_STREAMS = (
         "By how much sound is held back for the picture.",
         _one(lambda s: s.audio_delay_ms / 1e3),
     ),
+    _Figure("audio_dropped_total", "counter", "Sound packets given up.", _one(lambda s: s.audio_dropped)),
     _Figure("keyframes_total", "counter", "Key frames encoded.", _one(lambda s: s.keyframes)),
     _Figure("flushes_total", "counter", "Full viewer queues emptied.", _one(lambda s: s.flushes)),
 )

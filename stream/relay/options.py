@@ -14,6 +14,18 @@ from stream.relay.turn import IceServers
 
 CODECS = ("auto", "vp8", "h264")
 LEAST_PX = 16
+WEEK_S = 7 * 24 * 3600
+# Lowest and highest value of the whole numbers.
+COUNTS = {
+    "bitrate_kbps": (100, 50_000),
+    "max_bitrate_kbps": (100, 50_000),
+    "max_width": (LEAST_PX, 8192),
+    "max_height": (LEAST_PX, 8192),
+    "max_publishers": (1, 1000),
+    "max_viewers": (0, 10_000),
+    "max_pending": (1, 1000),
+}
+FPS = (1, 240)
 
 
 @dataclass(frozen=True)
@@ -25,13 +37,13 @@ class MediaOptions:
     max_bitrate_kbps: what it may rise to. max_width, max_height: of an incoming picture, upright or turned; a
     larger one is dropped before it is decoded. scale: width and height into which larger pictures are scaled
     down before they are retouched, None for none. fps: frames above this rate are dropped before they are
-    converted. max_publishers, max_viewers: at a time; max_pending: offers answered but not yet connected.
-    connect_deadline_s: for these. idle_s: a session nothing is heard of for so long ends; max_session_s: and
-    any after so long. ice_servers: the relay's own use of STUN and TURN; none by default. loopback: media
-    comes from this machine only. public_address: IP address under which this machine is reached from outside,
-    every port as it is (1:1 NAT); None where its own is the one. udp_ports: those that media uses, which the
-    event loop sees to (stream.relay.ports); None for any that are free. strength, also, keep: of
-    stream.live.settings.Settings when a stream begins.
+    converted. max_publishers, max_viewers: at a time; max_pending: offers of either kind, answered but not
+    yet connected. connect_deadline_s: for these. idle_s: a session nothing is heard of for so long ends;
+    max_session_s: and any after so long. ice_servers: the relay's own use of STUN and TURN; none by default.
+    loopback: media comes from this machine only. public_address: IP address under which this machine is
+    reached from outside, every port as it is (1:1 NAT); None where its own is the one. udp_ports: those that
+    media uses, which the event loop sees to (stream.relay.ports); None for any that are free. strength, also,
+    keep: of stream.live.settings.Settings when a stream begins.
     """
 
     codec: str = "auto"
@@ -58,23 +70,15 @@ class MediaOptions:
     def __post_init__(self) -> None:
         if self.codec not in CODECS:
             raise OptionError(f"codec must be one of {', '.join(CODECS)}, not {self.codec!r}")
-        for name, least, most in (
-            ("bitrate_kbps", 100, 50_000),
-            ("max_bitrate_kbps", 100, 50_000),
-            ("max_width", LEAST_PX, 8192),
-            ("max_height", LEAST_PX, 8192),
-            ("max_publishers", 1, 1000),
-            ("max_viewers", 0, 10_000),
-            ("max_pending", 1, 1000),
-        ):
+        for name, (least, most) in COUNTS.items():
             self._check_whole(name, least, most)
         for name in ("connect_deadline_s", "idle_s", "max_session_s"):
-            self._check_number(name, 0.01, 7 * 24 * 3600.0)
+            self._check_number(name, 0.01, WEEK_S)
         if self.public_address is not None:
             self._check_public(self.public_address)
         if self.scale is not None and min(self.scale) < LEAST_PX:
             raise OptionError(f"scale must be at least {LEAST_PX}x{LEAST_PX}, not {self.scale!r}")
-        self._check_number("fps", 1.0, 240.0)
+        self._check_number("fps", *FPS)
         self._check_number("strength", 0.0, 1.0)
         broad.checked(self.also)
         keep.checked(self.keep)

@@ -64,7 +64,9 @@ class Origins:
 
     def complaint(self, host: str | None, origin: str | None) -> str | None:
         """Why a request with these Host and Origin headers is refused, in one sentence; None if it is not."""
-        named = read_host(host or "")
+        if not host:
+            return "the request does not say whom it is for; send a Host header"
+        named = read_host(host)
         if self._local and (named is None or not (is_loopback(named[0]) or named[0] in self.hosts)):
             return (
                 f"this relay serves its own machine only, not {_shown(host)}; "

@@ -56,7 +56,8 @@ class Pipeline:
         self._filter: LiveFilter[DecodedFrame] | None = None
         self._pace = Pace(options.fps)
         self._to_rgb = ToRgb(options.scale)
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing: dict[asyncio.Task[None], Fanout] = {}
+        self._closed: Counter[str] = Counter()  # frames of encoders that are no more
         self._stuck: Stuck | None = None
         self._finished, self._finished_s = -1, 0.0
         self._plain_watched = False
@@ -135,8 +136,9 @@ class Pipeline:
         stats = Stats() if self._filter is None else self._filter.stats()
         kinds = Counter(self.counts)
         kinds["overtaken"], kinds["retouched"] = stats.dropped, stats.frames_out
-        kinds["encoded"] = sum(fanout.encoder.encoded for fanout in self._fanouts())
-        kinds["not_encoded"] = sum(fanout.encoder.not_encoded for fanout in self._fanouts())
+        for fanout in (*self._fanouts(), *self._closing.values()):
+            kinds.update(_counts(fanout))
+        kinds.update(self._closed)
         return kinds
 
     async def close(self) -> None:
@@ -198,7 +200,14 @@ class Pipeline:
             self._shown = self._new_fanout()
         elif self._shown is not None:
             task = asyncio.create_task(asyncio.to_thread(self._shown.encoder.close))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._closing[task] = self._shown
+            task.add_done_callback(self._forget)
             self._shown = None
         self.returning.add(self._returns)
+
+    def _forget(self, closing: asyncio.Task[None]) -> None:
+        self._closed.update(_counts(self._closing.pop(closing)))
+
+
+def _counts(fanout: Fanout) -> dict[str, int]:
+    return {"encoded": fanout.encoder.encoded, "not_encoded": fanout.encoder.not_encoded}

@@ -145,6 +145,7 @@ class Publication(Session):
             audio_delay_ms=self.audio.line.delay_s * 1e3,
             keyframes=plain.encoder.keyframes,
             flushes=plain.flushes(),
+            audio_dropped=self.audio.dropped,
         )
 
     async def close(self) -> None:

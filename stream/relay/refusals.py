@@ -73,11 +73,18 @@ def _answer(
     return response
 
 
+def unreadable(headers: Mapping[str, str]) -> web.Response:
+    """The answer to what is no HTTP."""
+    response = _answer(400, _SENTENCES[400], headers=headers)
+    response.force_close()
+    return response
+
+
 def client_address(request: web.Request, proxies: Collection[Network] = ()) -> str:
     """Who asks. Behind a reverse proxy on this machine, or in one of these networks: what it wrote last into
-    X-Forwarded-For."""
+    X-Forwarded-For, be it into the client's own line or, as HAProxy, into one below it."""
     peer = request.remote or ""
-    forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    forwarded = ",".join(request.headers.getall("X-Forwarded-For", [])).rpartition(",")[2].strip()
     if not (forwarded and _is_ip(forwarded) and _is_ip(peer)):
         return peer
     address = ipaddress.ip_address(peer)

@@ -141,8 +141,8 @@ class Rooms:
     def _demand_room(self, kind: Purpose, most: int) -> None:
         if self._closed:
             raise Full("the relay is shutting down", FULL_RETRY_S)
-        sessions = self._sessions.values()
-        if sum(one.kind == kind for one in sessions) >= most:
+        sessions = [one for one in self._sessions.values() if one.kind == kind]
+        if len(sessions) >= most:
             doing = "publish" if kind == "publish" else "watch"
             raise Full(f"{most} {doing} already, which is the most allowed; try again later", FULL_RETRY_S)
         if sum(one.connected_s is None for one in sessions) >= self._options.max_pending:

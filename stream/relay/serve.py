@@ -15,6 +15,8 @@ from pathlib import Path
 from aiohttp import web
 
 from stream.errors import VretouchError
+from stream.relay.http import SECURITY_HEADERS
+from stream.relay.refusals import unreadable
 from stream.relay.tokens import is_loopback
 
 # Also how long a connection may take to send its first request's headers.
@@ -80,12 +82,45 @@ def _no_password() -> str:
     return ""
 
 
+class _Handler(web.RequestHandler):
+    """A connection. What is no HTTP never reaches the application, and is answered as it would answer."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """One sentence in place of aiohttp's page, which shows what was sent; the connection is closed."""
+        super().handle_error(request, status, exc, message)
+        return unreadable(SECURITY_HEADERS)
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        handler = super().__call__()
+        handler.__class__ = _Handler
+        return handler
+
+
+class Runner(web.AppRunner):
+    """Runs an application whose answers are all alike, those to what is no HTTP too."""
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        server.__class__ = _Server
+        return server
+
+
 async def serve(app: web.Application, place: Place, opened: Callable[[int], None]) -> None:
     """Serve until Ctrl-C or SIGTERM, then end all sessions. opened: called with the port once it is open.
 
     A second Ctrl-C ends at once.
     """
-    runner = web.AppRunner(
+    runner = Runner(
         app,
         access_log=None,
         logger=_QUIET,

@@ -17,9 +17,11 @@ class StreamSnapshot:
     and the delay is from a frame's arrival to its leaving for the viewers. frames: since it began, by what
     became of them: `decoded`; `skipped` (not decoded: no key frame to begin with), `too_large`, `too_fast`,
     `unwatched`, `behind` (each dropped before any work), `overtaken` (dropped in the filter's slot),
-    `retouched`, `encoded`, `not_encoded`. queue_age_ms: how long the oldest item has waited in `decode`,
+    `retouched`, `encoded`, `not_encoded` (both by all encoders, of which a publisher that sees a split or a
+    map has its own). queue_age_ms: how long the oldest item has waited in `decode`,
     `encode`, `viewers`, and `audio` (where it waits for the video on purpose). keyframes: made since it
-    began. flushes: how often a viewer's full queue was emptied.
+    began. flushes: how often a viewer's full queue was emptied. audio_dropped: sound packets given
+    up, because too many were held.
     """
 
     name: str
@@ -35,6 +37,7 @@ class StreamSnapshot:
     audio_delay_ms: float = 0.0
     keyframes: int = 0
     flushes: int = 0
+    audio_dropped: int = 0
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,7 @@ def require_tokens(tokens: Tokens, host: str, origin_hosts: Sequence[str]) -> No
     reached = [name for name in (host, *origin_hosts) if not is_loopback(name)]
     if reached:
         raise OptionError(
-            f"others can reach the relay at {reached[0]}, so it needs a publish token and a view token, and "
+            f"others can reach the relay at {reached[0] or 'every address'}, so it needs a publish token and "
+            "a view token, and "
             f"the {missing} token is missing; give --{missing}-token-file or VRETOUCH_{missing.upper()}_TOKEN"
         )

@@ -71,6 +71,27 @@ def test_a_full_queue_is_emptied_and_a_key_frame_is_asked_for_once_it_reads_agai
     run(main)
 
 
+def test_flushes_stay_counted_when_the_viewer_has_left_or_gone_to_another_encoder() -> None:
+    async def main() -> None:
+        first, second = (Fanout("vp8", 30.0, RateControl(500, 1000), StageTimes()) for _ in range(2))
+        track = PacketTrack("video")
+        first.add(track)
+        await started(track)
+        for number in range(VIDEO_PACKETS + 2):
+            track.offer(packet(number), keyframe=number == 0)
+        assert first.flushes() == track.flushed == 1
+        first.remove(track)
+        second.add(track)
+        assert first.flushes() == 1 and second.flushes() == 0
+        second.remove(track)
+        first.add(track)
+        assert first.flushes() == 1 and second.flushes() == 0
+        for fanout in (first, second):
+            fanout.encoder.close()
+
+    run(main)
+
+
 def test_a_queue_that_fills_with_a_key_frame_begins_anew_with_it() -> None:
     async def main() -> None:
         track = PacketTrack("video")

@@ -60,7 +60,7 @@ def test_this_machine_by_its_own_names(host):
 
 
 @pytest.mark.parametrize(
-    "host", [None, "", "evil.example", "evil.example:8080", "127.0.0.1.evil.example", "a b", "[::1"]
+    "host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "a b", "[::1"]
 )
 def test_another_name_for_this_machine_is_refused(host):
     """What a page does that gives its own name this machine's address (DNS rebinding)."""
@@ -115,3 +115,9 @@ def test_nothing_in_a_header_is_an_error(host, origin):
     said = Origins([STUDIO]).complaint(host, origin)
     assert said is None or said.isascii()
     assert read_host(host) is None or ":" not in host or "[" in host or host.count(":") == 1
+
+
+def test_a_request_that_names_no_host_is_told_so() -> None:
+    for host in (None, ""):
+        said = Origins().complaint(host, None)
+        assert said == "the request does not say whom it is for; send a Host header"

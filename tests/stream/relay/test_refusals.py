@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
 
 from stream.errors import VretouchError
 from stream.relay.command import network
@@ -253,6 +254,13 @@ def test_who_asks(peer, forwarded, address):
     headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
     request = make_mocked_request("GET", "/", headers=headers).clone(remote=peer)
     assert client_address(request) == address
+
+
+def test_a_proxy_that_writes_a_line_of_its_own_is_believed_and_not_the_clients():
+    """As HAProxy's `option forwardfor` does."""
+    headers = CIMultiDict([("X-Forwarded-For", "10.1.0.1"), ("X-Forwarded-For", "203.0.113.9")])
+    request = make_mocked_request("GET", "/", headers=headers).clone(remote="127.0.0.1")
+    assert client_address(request) == "203.0.113.9"
 
 
 def test_a_proxy_on_another_machine_is_believed_where_it_is_named():

@@ -11,13 +11,14 @@ import ssl
 import aiohttp
 import pytest
 
-from stream.relay.http import make_app
+from stream.relay.http import SECURITY_HEADERS, make_app
 from stream.relay.serve import Place, ServeError, load_tls, serve
 from tests.stream.relay.certificates import certificate
 from tests.stream.relay.fake_rooms import PAGES, FakeRooms
 from tests.stream.relay.offers import publish_offer
 
 SDP = {"Content-Type": "application/sdp"}
+LONG = b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n"
 
 
 def served(place: Place, number: signal.Signals, rooms: FakeRooms, tls: ssl.SSLContext | bool = True) -> int:
@@ -174,3 +175,25 @@ def test_a_connection_that_sends_nothing_whole_is_closed(monkeypatch):
         return rest
 
     assert asyncio.run(run()) == b""
+
+
+def test_what_is_no_http_is_told_in_a_sentence_with_the_headers_of_all_answers():
+    async def run() -> list[bytes]:
+        opened: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(serve(make_app(FakeRooms(), PAGES), Place(port=0), opened.set_result))
+        port, answers = await opened, []
+        for request in (b"NONSENSE\r\n\r\n", b"GET / HTTP/1.1\r\nbad header: 1\r\n\r\n", LONG):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(request)
+            answers.append(await asyncio.wait_for(reader.read(), 20.0))
+            writer.close()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await serving
+        return answers
+
+    for answer in asyncio.run(run()):
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert b" 400 " in head.splitlines()[0]
+        for name, value in SECURITY_HEADERS.items():
+            assert f"{name}: {value}".encode() in head
+        assert body == b"the request cannot be read; send HTTP/1.1\n"

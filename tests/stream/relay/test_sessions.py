@@ -258,6 +258,11 @@ def test_offers_that_wait_for_their_connection_are_counted() -> None:
         with pytest.raises(Full, match="2 offers") as caught:
             await rooms.watch(await watch_offer(), "one")
         assert caught.value.retry_after_s == 10
+        # Whoever may only watch keeps nobody from publishing.
+        other = Publisher("vp8")
+        await other.publish(rooms, "two")
+        await until(lambda: rooms.snapshot().publishers == 2)
+        await other.close()
 
     with_rooms(main, {"max_pending": 2})
 
