@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 import av
 import av.error
 
+from stream.broadcast.urls import is_live
+
 FORBIDDEN = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
 LATE = (TimeoutError, av.error.ExitError)
 HUNG_UP = (BrokenPipeError, ConnectionResetError)
@@ -41,6 +43,8 @@ def reason_of(url: str, error: BaseException) -> str:
 
 def advice_on(url: str, error: BaseException, does: str = SENDING) -> str:
     """What to do about it. does: what the other end should be doing, SENDING or LISTENING."""
+    if not is_live(url):
+        return "check its name and rights, and that it is a video"
     if isinstance(error, ConnectionRefusedError):
         return f"check the address and its port, and that it is {does}"
     if isinstance(error, FORBIDDEN):

@@ -75,6 +75,11 @@ def test_what_a_host_answered_is_said_without_looking_it_up(
     assert advice in advice_on("rtsp://camera.local/x", error)
 
 
+def test_of_a_file_that_is_sent_live_no_address_is_spoken() -> None:
+    said = advice_on("missing.mp4", FileNotFoundError(errno.ENOENT, "No such file or directory"))
+    assert said == "check its name and rights, and that it is a video"
+
+
 def test_a_source_that_is_not_there_is_tried_for_as_long_as_is_wanted() -> None:
     said: list[str] = []
     url = f"rtmp://127.0.0.1:{free_port()}/live"

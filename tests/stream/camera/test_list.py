@@ -64,4 +64,4 @@ def test_the_list_works_without_the_library(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(v4l2, "nodes", lambda: [])
     monkeypatch.setattr(importlib, "import_module", without)
-    assert "python -m pip install pyvirtualcam" in listing([WEBCAM], "linux")[3]
+    assert "-m pip install 'pyvirtualcam>=0.15'" in listing([WEBCAM], "linux")[3]
