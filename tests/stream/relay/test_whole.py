@@ -16,7 +16,7 @@ from stream.relay.options import MediaOptions
 from stream.relay.rooms import Answer, Rooms
 from tests.stream.relay.fake_rooms import PAGES, SDP, Client
 from tests.stream.relay.fakes import FakeFilter, run, until
-from tests.stream.relay.offers import chromium_offer
+from tests.stream.relay.offers import chromium_offer, publish_offer, watch_offer
 from tests.stream.relay.peers import Publisher, Watcher
 
 
@@ -121,5 +121,30 @@ def test_a_stream_goes_through_a_flood_of_bad_offers():
             assert rooms.snapshot().publishers == rooms.snapshot().viewers == 0
             await watcher.close()
             await publisher.close()
+
+    run(main)
+
+
+def test_three_watch_over_http_a_fourth_is_told_when_to_come_back_and_let_in_once_one_has_left():
+    async def main() -> None:
+        options = MediaOptions(loopback=True, max_publishers=1, max_viewers=3)
+        async with TestClient(
+            TestServer(make_app(Rooms(options, FakeFilter), PAGES), host="127.0.0.1")
+        ) as client:
+            over, publisher, watchers = OverHttp(client), Publisher(), [Watcher() for _ in range(3)]
+            await publisher.publish(over, "stage")
+            sessions = [(await watcher.watch(over, "stage")).session for watcher in watchers]
+            await until(lambda: all(len(watcher.seen) > 3 for watcher in watchers))
+            for path, offer in (("/whip?stream=other", publish_offer()), ("/whep/stage", watch_offer())):
+                refused = await client.post(path, data=offer, headers=SDP)
+                assert refused.status == 503
+                assert int(refused.headers["Retry-After"]) > 0
+                assert "the most allowed; try again later" in await refused.text()
+            assert (await client.delete(over.places[sessions[0]])).status == 200
+            late = Watcher()
+            await late.watch(over, "stage")
+            await until(lambda: len(late.seen) > 3)
+            for one in (late, *watchers, publisher):
+                await one.close()
 
     run(main)
