@@ -34,7 +34,7 @@ class LossWeights:
 
 
 # For a network that cannot tell marks yet: the L1 terms are least where nothing is changed, the gain is not.
-GAIN_LED = LossWeights(retouch=8.0, detail=3.0, broad=4.0, temporal=12.0, gain=1.0)
+GAIN_LED = LossWeights(retouch=0.0, detail=0.0, broad=0.0, temporal=12.0, gain=1.0)
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,7 @@ class Training:
         self.options = options
         config = config or preset(options.preset)
         self.network = VRetouchEr(config).to(options.device)
+        self.network.decoder.begin_at_nothing()
         self.averaged = VRetouchEr(config).to(options.device)
         self.averaged.load_state_dict(self.network.state_dict())
         self.optimiser = Optimiser(self.network, options.rate)

@@ -56,7 +56,7 @@ class Budget:
     preset: str = "live"
     rate: float = 1e-3
     earlier_rate: float = 1e-3
-    gain_first: float = 0.4
+    gain_first: float = 1.0
     leak: float = 0.1
     perceptual: bool = False
     bf16: bool = False
