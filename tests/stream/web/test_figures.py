@@ -136,9 +136,10 @@ def test_what_the_camera_sends_comes_back_at_its_rate(visit: Visit) -> None:
         return sum(relay.figure("stream_frames_total", stream, f'became="{kind}"') for kind in LOST)
 
     def most_come_back() -> bool:
-        """On a machine with other work not all of them do."""
+        """On a machine with other work not all of them do: the filter then takes the newest frame only. Two
+        seconds in which it keeps up must come; what became of every frame is looked at below."""
         grown = counted(page, 2000)
-        return grown["back"] > 0.6 * grown["sent"] > 0.0
+        return grown["back"] > 0.85 * grown["sent"] > 0.0
 
     shown(page)
     until(page, most_come_back)
