@@ -91,7 +91,9 @@ function plus(part, more) {
 
 function roundTripMs(report) {
   const chosen = report.find((part) => part.type === 'transport')?.selectedCandidatePairId;
-  const pair = report.find((part) => part.id === chosen || (part.type === 'candidate-pair' && part.nominated));
+  const pairs = report.filter((part) => part.type === 'candidate-pair');
+  // More than one may be nominated, of which one is in use.
+  const pair = pairs.find((part) => part.id === chosen) ?? pairs.find((part) => part.nominated);
   const heard = report.find((part) => part.type === 'remote-inbound-rtp' && part.kind === 'video');
   const seconds = pair?.currentRoundTripTime ?? heard?.roundTripTime;  // Firefox tells the second only
   return seconds === undefined ? null : seconds * 1e3;

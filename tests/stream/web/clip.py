@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -26,14 +27,19 @@ def patch_at(index: int) -> tuple[int, int]:
     return WIDTH - PATCH_PX // 2, BAR_PX + 20 + PATCH_PX // 2 + index * PATCH_PX
 
 
+def shown(frames: int = FRAMES) -> Iterator[RgbImage]:
+    """Frames of the clip, uint8 [480, 640, 3] RGB."""
+    for number, rgb in enumerate(clip_frames(frames)):
+        small = cv2.resize(rgb, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+        yield _marked(np.asarray(small, np.uint8), number)
+
+
 def write_y4m(path: Path, frames: int = FRAMES) -> None:
     """Write the clip as YUV4MPEG2, 4:2:0, BT.601 limited range; Chromium plays it in a loop."""
     with path.open("wb") as file:
         file.write(f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F{FPS}:1 Ip A1:1 C420jpeg\n".encode())
-        for number, rgb in enumerate(clip_frames(frames)):
-            small = cv2.resize(rgb, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-            yuv = cv2.cvtColor(_marked(np.asarray(small, np.uint8), number), cv2.COLOR_RGB2YUV_I420)
-            file.write(b"FRAME\n" + yuv.tobytes())
+        for rgb in shown(frames):
+            file.write(b"FRAME\n" + cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420).tobytes())
 
 
 def _marked(rgb: RgbImage, number: int) -> RgbImage:
@@ -45,3 +51,12 @@ def _marked(rgb: RgbImage, number: int) -> RgbImage:
         half = PATCH_PX // 2
         rgb[y - half : y + half, x - half : x + half] = colour
     return rgb
+
+
+def number_in(rgb: RgbImage) -> int | None:
+    """The number in a picture's barcode; None where that is not whole."""
+    middles = range(BLOCK_PX // 2, 2 * BITS * BLOCK_PX, BLOCK_PX)
+    bits = [bool(rgb[BAR_PX // 4 : 3 * BAR_PX // 4, x - 8 : x + 8].mean() > 125) for x in middles]
+    if any(bit == inverse for bit, inverse in zip(bits[:BITS], bits[BITS:], strict=True)):
+        return None
+    return sum(bit << (BITS - 1 - index) for index, bit in enumerate(bits[:BITS]))

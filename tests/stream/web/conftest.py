@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,14 +41,18 @@ LOOPBACK_FLAG = "--allow-loopback-in-peer-connection"
 PATIENCE_MS = 20_000
 
 
-class Relay:
-    """A relay process on one port, which it keeps when it is started again."""
+STAND_IN = ("tests.stream.web.relay",)
 
-    def __init__(self, *options: str) -> None:
+
+class Relay:
+    """A relay process on one port, which it keeps when it is started again. module: what is run, and its
+    first arguments."""
+
+    def __init__(self, *options: str, module: Sequence[str] = STAND_IN) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
-        self._options = options
+        self._command = [sys.executable, "-m", *module, "--port", str(self.port), *options]
         self.start()
 
     @property
@@ -64,10 +68,9 @@ class Relay:
 
     def start(self) -> None:
         """Run it, and wait until it answers."""
-        command = [sys.executable, "-m", "tests.stream.web.relay", "--port", str(self.port), *self._options]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True
+            self._command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True
         )
         assert self._process.stderr is not None
         assert "open http" in (said := self._process.stderr.readline()), said

@@ -21,6 +21,13 @@ window.counts = async () => {
   return { sent: of('outbound-rtp').framesSent, back: of('inbound-rtp').framesDecoded, atMs: performance.now() };
 };
 
+/** MIME type of the video that the newest connection gets. */
+window.codedAs = async () => {
+  const report = await told.call(window.connection);
+  const into = [...report.values()].find((part) => part.type === 'inbound-rtp' && part.kind === 'video');
+  return report.get(into.codecId).mimeType;
+};
+
 /** A video's frames for some milliseconds: [{atMs, number, rgb}], rgb: the mean of a patch {x, y, side}. */
 window.record = (video, forMs, bits, blockPx, barPx, patch) =>
   new Promise((resolve) => {
@@ -58,4 +65,12 @@ window.colours = (video, places, side) => {
       return sum / (side * side);
     });
   });
+};
+
+/** A video's present picture as PNG, base64. */
+window.picture = (video) => {
+  const canvas = document.createElement('canvas');
+  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  canvas.getContext('2d').drawImage(video, 0, 0);
+  return canvas.toDataURL('image/png').split(',')[1];
 };

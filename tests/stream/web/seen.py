@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import cv2
+import numpy as np
+
+from stream.frame import RgbImage
 from tests.stream.web import relay
 from tests.stream.web.clip import BAR_PX, BITS, BLOCK_PX, COLOURS, FRAMES, patch_at
 
@@ -72,3 +77,12 @@ def patch_colours(page: Page, selector: str = RESULT) -> list[list[float]]:
         "([one, places]) => colours(document.querySelector(one), places, 16)", [selector, places]
     )
     return found
+
+
+def picture(page: Page, selector: str = RESULT) -> RgbImage:
+    """What a video shows at the moment, or as soon as it shows something, uint8 [H, W, 3]."""
+    page.wait_for_function("one => document.querySelector(one).readyState >= 2", arg=selector)
+    coded = base64.b64decode(page.evaluate("one => picture(document.querySelector(one))", selector))
+    bgr = cv2.imdecode(np.frombuffer(coded, np.uint8), cv2.IMREAD_COLOR)
+    assert bgr is not None
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)

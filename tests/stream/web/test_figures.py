@@ -136,9 +136,10 @@ def test_what_the_camera_sends_comes_back_at_its_rate(visit: Visit) -> None:
         return sum(relay.figure("stream_frames_total", stream, f'became="{kind}"') for kind in LOST)
 
     def most_come_back() -> bool:
-        """On a machine with other work not all of them do."""
+        """On a machine with other work not all of them do: the filter then takes the newest frame only. Two
+        seconds in which it keeps up must come; what became of every frame is looked at below."""
         grown = counted(page, 2000)
-        return grown["back"] > 0.6 * grown["sent"] > 0.0
+        return grown["back"] > 0.85 * grown["sent"] > 0.0
 
     shown(page)
     until(page, most_come_back)
@@ -148,3 +149,20 @@ def test_what_the_camera_sends_comes_back_at_its_rate(visit: Visit) -> None:
     assert counts(page)["back"] + lost() >= 0.9 * sent
     told = lost() + counts(page)["back"]
     assert told <= 1.02 * counts(page)["sent"]
+
+
+# Two pairs of addresses that were nominated one after the other; the second is in use.
+ROUND_TRIP = """async () => {
+  const page = document.querySelector('script[type=module]').src;
+  const { Figures } = await import(new URL('figures.js', page));
+  const pair = { type: 'candidate-pair', nominated: true };
+  return new Figures().take([
+    { ...pair, id: 'left', currentRoundTripTime: 0.005 },
+    { ...pair, id: 'used', currentRoundTripTime: 0.002 },
+    { type: 'transport', id: 'one', selectedCandidatePairId: 'used' },
+  ]).networkMs;
+}"""
+
+
+def test_the_round_trip_is_that_of_the_addresses_in_use(visit: Visit) -> None:
+    assert visit.open().evaluate(ROUND_TRIP) == pytest.approx(2.0)
