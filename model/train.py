@@ -35,6 +35,7 @@ from model.training import (
     TrainingError,
     average_into,
     demand_one_process,
+    fused,
     learning_rate,
     mean_terms,
     memory_said,
@@ -165,8 +166,7 @@ class Training:
         self.trace: TraceFunction = self.network.trace
         self.frame_terms: TermsFunction = frame_terms
         if options.compile:
-            self.trace = torch.compile(self.trace, dynamic=False)
-            self.frame_terms = torch.compile(self.frame_terms, dynamic=False)
+            self.trace, self.frame_terms = fused(self.trace), fused(self.frame_terms)
 
     def parts(self) -> dict[str, Any]:
         """The parts with tensors, by name."""
@@ -337,7 +337,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "--gain-first",
         type=share,
         default=Options.gain_first,
-        help="part of the budget in which the gain leads the loss, 0 to 1: from nothing, 0.4 learns sooner",
+        help="part of the budget in which the gain leads the loss, 0 to 1: from nothing it learns sooner",
     )
     p.add_argument(
         "--leak",

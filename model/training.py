@@ -2,10 +2,10 @@
 and the average of the weights while it is young."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from model.data.clips import Clip
 from model.distributed import launched
 from model.weights import loading, out_of_memory, system_of
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 
 class TrainingError(ValueError):
     """The training cannot start or go on; one sentence for a person."""
@@ -21,6 +23,12 @@ class TrainingError(ValueError):
 
 class LossNotFiniteError(ArithmeticError):
     """A loss or a gradient is infinite or no number; the weights have not been changed by it."""
+
+
+def fused(function: F) -> F:
+    """The function as torch.compile makes it, for one shape."""
+    # Without FIR and MMA torch 2.13 made a kernel that reads a buffer before there is one; this costs nothing.
+    return cast(F, torch.compile(function, dynamic=False, options={"inplace_buffers": False}))
 
 
 def weights_of(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
