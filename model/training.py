@@ -27,7 +27,7 @@ class LossNotFiniteError(ArithmeticError):
 
 def fused(function: F) -> F:
     """The function as torch.compile makes it, for one shape."""
-    # Without FIR and MMA torch 2.13 made a kernel that reads a buffer before there is one; this costs nothing.
+    # Without FIR and MMA torch 2.13 made a kernel that reads a buffer before there is one; it costs nothing.
     return cast(F, torch.compile(function, dynamic=False, options={"inplace_buffers": False}))
 
 
