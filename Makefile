@@ -7,7 +7,7 @@ SHELL := /bin/bash
 VENV := .venv
 DEV := .venv-dev
 GPU := .venv-gpu
-COMPUTING := tests/bench tests/export tests/model tests/test_architecture.py tests/test_demands.py $(wildcard tests/stream/test_*.py)
+COMPUTING := tests/bench tests/export tests/model tests/test_architecture.py tests/test_demands.py tests/stream/live/test_load.py $(wildcard tests/stream/test_*.py)
 # Pictures for eyes, and whether every state of the pages fits: by `make screenshots`.
 PICTURES := tests/stream/web/test_screens.py
 PIP := -m pip install -qq --disable-pip-version-check --no-compile
