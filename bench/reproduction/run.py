@@ -75,7 +75,7 @@ def measure(options: argparse.Namespace, say: Say) -> Results:
     # Seed by seed, so that a run that is stopped has whole comparisons.
     wanted = [(method, seed) for seed in range(options.seeds) for method in methods]
     train_all(work, wanted, options.jobs)
-    judge_all(work, wanted, options, options.jobs)
+    judge_all(work, wanted, options)
     clips, seen_by = clips_of(options.faces, options.clips, options.judged_frames), seers_of(options.i3d)
     untrained = {RAW: nothing, BILATERAL: bilateral}
     judged = {name: judge(without_map(change), clips, seen_by) for name, change in untrained.items()}
@@ -93,11 +93,9 @@ clips_of = lru_cache(maxsize=1)(held_out)
 seers_of = lru_cache(maxsize=1)(seers)
 
 
-def judge_all(
-    work: Work, wanted: Sequence[tuple[Method, int]], options: argparse.Namespace, jobs: int
-) -> None:
-    """Each network that is not judged yet, `jobs` at a time."""
-    side_by_side(partial(_judge, work, options), named(wanted), jobs)
+def judge_all(work: Work, wanted: Sequence[tuple[Method, int]], options: argparse.Namespace) -> None:
+    """Each network that is not judged yet, `--jobs` at a time."""
+    side_by_side(partial(_judge, work, options), named(wanted), options.jobs)
 
 
 def _judge(work: Work, options: argparse.Namespace, one: Named) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 SIDES = ("source", "target")
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -157,7 +157,7 @@ def size_of(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as picture:
             return picture.size
-    except (OSError, UnidentifiedImageError, ValueError) as error:
+    except (OSError, Image.DecompressionBombError, ValueError) as error:
         raise _unreadable(path, error) from error
 
 
@@ -188,7 +188,7 @@ def _opened(path: Path) -> Image.Image:
     try:
         with Image.open(path) as picture:
             return picture.convert("RGB")
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
+    except (OSError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
         raise _unreadable(path, error) from error
 
 

@@ -64,10 +64,11 @@ def write(rgb_u8: np.ndarray, path: Path) -> None:
         Image.fromarray(rgb_u8).save(part)
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise PictureError(
             f"{path} cannot be written ({error.strerror or error}); give another OUT."
         ) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def main(argv: list[str] | None = None) -> int:

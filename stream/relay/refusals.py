@@ -19,6 +19,7 @@ _SENTENCES = {
     404: "there is nothing at this address; open / for the page",
     405: "this address does not take {method} requests",
     413: "the request is too long",
+    500: "this is an error of the relay itself; its log says more",
 }
 
 
@@ -55,7 +56,7 @@ async def plainly(
         return _answer(error.status, sentence, headers=kept)
     except Exception:
         _LOG.exception("an error of the relay itself")
-        return _answer(500, "this is an error of the relay itself; its log says more")
+        return _answer(500, _SENTENCES[500])
 
 
 def _answer(
@@ -73,9 +74,12 @@ def _answer(
     return response
 
 
-def unreadable(headers: Mapping[str, str]) -> web.Response:
-    """The answer to what is no HTTP."""
-    response = _answer(400, _SENTENCES[400], headers=headers)
+def unanswered(status: int, error: BaseException | None, headers: Mapping[str, str]) -> web.Response:
+    """The answer to what never reached the application: it is no HTTP, or an error of our own (500)."""
+    own = status >= 500
+    if own:
+        _LOG.error(_SENTENCES[500], exc_info=error)
+    response = _answer(500 if own else 400, _SENTENCES[500 if own else 400], headers=headers)
     response.force_close()
     return response
 

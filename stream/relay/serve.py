@@ -16,7 +16,7 @@ from aiohttp import web
 
 from stream.errors import VretouchError
 from stream.relay.http import SECURITY_HEADERS
-from stream.relay.refusals import unreadable
+from stream.relay.refusals import unanswered
 from stream.relay.tokens import is_loopback
 
 # Also how long a connection may take to send its first request's headers.
@@ -96,7 +96,7 @@ class _Handler(web.RequestHandler):
     ) -> web.StreamResponse:
         """One sentence in place of aiohttp's page, which shows what was sent; the connection is closed."""
         super().handle_error(request, status, exc, message)
-        return unreadable(SECURITY_HEADERS)
+        return unanswered(status, exc, SECURITY_HEADERS)
 
 
 class _Server(web.Server):

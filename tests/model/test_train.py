@@ -31,6 +31,20 @@ def options(faces_dir: Path, out: Path, **changes: object) -> Options:
     return Options(faces=faces_dir, out=out, **{**base, **changes})  # type: ignore[arg-type]
 
 
+@torch.no_grad()
+def test_it_begins_by_changing_nothing_unless_it_begins_with_weights(faces_dir: Path, tmp_path: Path) -> None:
+    training, face = Training(options(faces_dir, tmp_path)), torch.rand(1, 3, 64, 64)
+
+    def unmasked(network: VRetouchEr) -> torch.Tensor:
+        return network.look(face, network.fresh_state(face))[0]
+
+    assert not unmasked(training.network).any() and not unmasked(training.averaged).any()
+    drawn = VRetouchEr(preset("tiny"))
+    training.take(drawn)
+    assert unmasked(drawn).any()
+    assert torch.equal(unmasked(training.network), unmasked(drawn))
+
+
 def test_a_few_steps_on_one_clip_lower_its_loss(faces_dir: Path, tmp_path: Path) -> None:
     chosen = options(faces_dir, tmp_path, steps=1000)
     training = Training(chosen)

@@ -253,13 +253,13 @@ def test_without_deltas_their_networks_and_figure_8_are_left_out_and_the_rest_st
 
 
 def test_networks_judged_at_a_time_are_judged_as_one_after_another(faces_dir: Path, tmp_path: Path) -> None:
-    asked = Namespace(faces=faces_dir, clips=1, judged_frames=2, i3d=None)
     judged = []
     for jobs in (1, 2):
+        asked = Namespace(clips=1, judged_frames=2, i3d=None, jobs=jobs)
         kept = tmp_path / str(jobs)
         keep_untrained(faces_dir, kept, 1, [FULL, AUTORETOUCH])
         made = Work(faces_dir, kept, SMALL, None, print)
-        run.judge_all(made, [(FULL, 0), (AUTORETOUCH, 0)], asked, jobs)
+        run.judge_all(made, [(FULL, 0), (AUTORETOUCH, 0)], asked)
         judged.append([read_kept(made.folder(m, 0) / "judged.json") for m in (FULL, AUTORETOUCH)])
     for one, other in zip(*judged, strict=True):
         assert one is not None and other is not None

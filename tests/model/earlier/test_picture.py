@@ -65,6 +65,18 @@ def test_a_picture_that_lies_on_its_side_comes_out_upright(weights: Path, tmp_pa
     assert read(tmp_path / "out.png").shape == (60, 40, 3)
 
 
+def test_a_picture_too_large_to_be_one_is_refused(
+    weights: Path,
+    picture: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", WIDTH * HEIGHT // 3)
+    assert main([str(weights), str(picture), str(tmp_path / "out.png")]) == 2
+    assert "cannot be read as a picture" in capsys.readouterr().err
+
+
 def test_what_cannot_be_done_is_said_and_nothing_is_left(
     weights: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -189,11 +189,8 @@ def test_the_page_is_told_and_obeyed_and_viewers_keep_the_plain_picture() -> Non
         before = len(watcher.seen)
         await until(lambda: len(watcher.seen) > before + 10)
         assert publisher.receiver.seen[-1].number == 0
-        encoded = rooms.snapshot().streams[0].frames["encoded"]
         publisher.channel.send('{"type":"set","view":"plain"}')
         await until(lambda: publisher.receiver.seen[-1].number > 0)
-        # The second encoder is gone; what it has made stays counted.
-        assert rooms.snapshot().streams[0].frames["encoded"] >= encoded
         check_frames(watcher.seen)
         times = [one.pts for one in publisher.receiver.seen]
         assert times == sorted(set(times))
@@ -205,7 +202,9 @@ def test_the_page_is_told_and_obeyed_and_viewers_keep_the_plain_picture() -> Non
         stats = publisher.said("stats")[-1]
         assert {"fps", "delay_p95_ms", "dropped", "level_name", "viewers", "bitrate_kbps"} <= set(stats)
         await until(lambda: [thread.name for thread in threading.enumerate()].count("video-encoder") == 1)
-        assert rooms.snapshot().streams[0].frames["encoded"] >= encoded
+        # The second encoder is gone; what it has made beside the first stays counted.
+        frames = rooms.snapshot().streams[0].frames
+        assert frames["encoded"] > frames["retouched"]
         await rooms.close()
         await publisher.close()
         await watcher.close()

@@ -10,6 +10,7 @@ import ssl
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from stream.relay.http import SECURITY_HEADERS, make_app
 from stream.relay.serve import Place, ServeError, load_tls, serve
@@ -177,12 +178,14 @@ def test_a_connection_that_sends_nothing_whole_is_closed(monkeypatch):
     assert asyncio.run(run()) == b""
 
 
-def test_what_is_no_http_is_told_in_a_sentence_with_the_headers_of_all_answers():
+def answers_to(*requests: bytes) -> list[bytes]:
+    """What a relay answers to these bytes, each on a connection of its own."""
+
     async def run() -> list[bytes]:
         opened: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(serve(make_app(FakeRooms(), PAGES), Place(port=0), opened.set_result))
         port, answers = await opened, []
-        for request in (b"NONSENSE\r\n\r\n", b"GET / HTTP/1.1\r\nbad header: 1\r\n\r\n", LONG):
+        for request in requests:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(request)
             answers.append(await asyncio.wait_for(reader.read(), 20.0))
@@ -191,9 +194,28 @@ def test_what_is_no_http_is_told_in_a_sentence_with_the_headers_of_all_answers()
         await serving
         return answers
 
-    for answer in asyncio.run(run()):
-        head, _, body = answer.partition(b"\r\n\r\n")
-        assert b" 400 " in head.splitlines()[0]
-        for name, value in SECURITY_HEADERS.items():
-            assert f"{name}: {value}".encode() in head
-        assert body == b"the request cannot be read; send HTTP/1.1\n"
+    return asyncio.run(run())
+
+
+def check(answer: bytes, status: int, sentence: bytes) -> None:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert f" {status} ".encode() in head.splitlines()[0]
+    for name, value in SECURITY_HEADERS.items():
+        assert f"{name}: {value}".encode() in head
+    assert body == sentence + b"\n"
+
+
+def test_what_is_no_http_is_told_in_a_sentence_with_the_headers_of_all_answers():
+    requests = (b"NONSENSE\r\n\r\n", b"GET / HTTP/1.1\r\nbad header: 1\r\n\r\n", LONG)
+    for answer in answers_to(*requests):
+        check(answer, 400, b"the request cannot be read; send HTTP/1.1")
+
+
+def test_an_error_before_the_application_is_no_fault_of_who_asks(monkeypatch, caplog):
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(web.UrlDispatcher, "resolve", broken)
+    (answer,) = answers_to(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    check(answer, 500, b"this is an error of the relay itself; its log says more")
+    assert "ZeroDivisionError: a bug" in caplog.text
