@@ -27,7 +27,8 @@ from model.arguments import above_zero, positive, side
 from model.config import Config
 from model.data.clips import Clip, ClipConfig, ClipSampler
 from model.data.portraits import FacesError, Portraits
-from model.train import Options, Training
+from model.options import Options
+from model.train import Training
 from model.validate import Figures, validate
 from model.vretoucher import VRetouchEr
 from model.weights import WeightsError, load_weights, save_weights

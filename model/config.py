@@ -58,9 +58,7 @@ class Config:
 
 PRESETS: dict[str, Config] = {
     "live": Config(preset="live", channels=(16, 32, 64, 96), mma_blocks=2, mma_channels=8),
-    "studio": Config(
-        preset="studio", channels=(144, 192, 192, 256), mma_blocks=5, mma_channels=96, flow_channels=32
-    ),
+    "studio": Config(preset="studio", channels=(48, 96, 128, 192), mma_blocks=2, mma_channels=32),
     "tiny": Config(
         preset="tiny", channels=(4, 6, 8, 8), mma_blocks=1, mma_channels=4, delta=2, flow_channels=4
     ),

@@ -13,8 +13,8 @@ NEWTON_SCHULZ_STEPS = 5
 def orthogonal(matrix: Tensor) -> Tensor:
     """About U V^T of `matrix` [m, n] = U S V^T, by Newton-Schulz steps in its own precision.
 
-    torch's Muon takes them in bfloat16, which on a processor without that arithmetic costs more than the
-    network's own backward pass.
+    torch's Muon takes them in bfloat16 always, which on a processor without that arithmetic costs more than
+    the network's own backward pass.
     """
     a, b, c = QUINTIC
     turned = matrix.shape[0] > matrix.shape[1]
@@ -29,10 +29,16 @@ def orthogonal(matrix: Tensor) -> Tensor:
 
 class Muon(torch.optim.Optimizer):
     """Muon (Jordan et al., 2024): Nesterov momentum, made orthogonal, at AdamW's root mean square (Liu et
-    al., 2025), so that one rate serves both."""
+    al., 2025), so that one rate serves both.
 
-    def __init__(self, kernels: list[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
+    bf16: turn the momentum in bfloat16, where the chip has that arithmetic; it is kept in float32.
+    """
+
+    def __init__(
+        self, kernels: list[nn.Parameter], lr: float, momentum: float = 0.95, bf16: bool = False
+    ) -> None:
         super().__init__(kernels, {"lr": lr, "momentum": momentum})
+        self.precision = torch.bfloat16 if bf16 else torch.float32
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
@@ -50,15 +56,16 @@ class Muon(torch.optim.Optimizer):
         mean = state["momentum_buffer"].lerp_(kernel.grad, 1 - keep)
         matrix = kernel.grad.lerp(mean, keep).reshape(len(kernel), -1)
         size = 0.2 * max(matrix.shape) ** 0.5
-        kernel.sub_(orthogonal(matrix).view_as(kernel), alpha=rate * size)
+        turned = orthogonal(matrix.to(self.precision)).float()
+        kernel.sub_(turned.view_as(kernel), alpha=rate * size)
 
 
 class Optimiser:
     """Muon on every convolution's kernel; AdamW on biases, single numbers and kernels too thin to turn."""
 
-    def __init__(self, network: nn.Module, rate: float) -> None:
+    def __init__(self, network: nn.Module, rate: float, bf16: bool = False) -> None:
         kernels, others = _parted(network)
-        self.muon = Muon(kernels, rate)
+        self.muon = Muon(kernels, rate, bf16=bf16)
         self.adamw = torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.99), weight_decay=1e-4)
 
     def set_rate(self, rate: float) -> None:

@@ -24,9 +24,10 @@ from model.earlier import options as earlier_options
 from model.earlier import train as earlier_train
 from model.earlier.systems import Earlier
 from model.earlier.weights import load_earlier
+from model.options import Options
 from model.perceptual import cached_path
 from model.systems import EARLIER
-from model.train import Options, Training, train
+from model.train import Training, train
 from model.vretoucher import VRetouchEr
 from model.weights import load_weights
 

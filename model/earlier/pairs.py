@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader
 
+from model.clip_stream import ClipStream, validation_clips
 from model.data.ahead import made_ahead
 from model.data.clips import Clip
 from model.data.pairs import PairsError
@@ -14,8 +15,7 @@ from model.data.sequences import PairClips, SequenceConfig
 from model.earlier import Pairs
 from model.earlier.options import Options
 from model.earlier.unpaired import UnpairedPictures
-from model.train import ClipStream, validation_clips
-from model.train import Options as ClipOptions
+from model.options import Options as ClipOptions
 
 JUDGED_SEED = 12345
 JUDGED_PAIRS = 8

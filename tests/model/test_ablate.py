@@ -13,8 +13,8 @@ torch = require("torch")
 from model import ablate  # noqa: E402
 from model.config import Config, preset  # noqa: E402
 from model.data.clips import ClipConfig, ClipSampler  # noqa: E402
+from model.options import Options  # noqa: E402
 from model.state import State  # noqa: E402
-from model.train import Options  # noqa: E402
 from model.vretoucher import VRetouchEr  # noqa: E402
 from model.weights import load_weights, save_weights  # noqa: E402
 

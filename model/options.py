@@ -1,0 +1,122 @@
+"""What a training of the causal network is asked to do, and its command line."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from model.arguments import above_zero, positive, share, side
+from model.config import PRESETS
+
+
+@dataclass(frozen=True)
+class Options:
+    """What one training is asked to do; saved in the checkpoint.
+
+    Attributes:
+    faces: folder of prepared portraits.
+    out: folder for checkpoints, weights, curves and pictures.
+    preset: which network.
+    minutes, steps: budget, whichever ends first.
+    batch, frames, size: clips a step, frames a clip, side of a crop in face pixels.
+    rate: peak learning rate.
+    seed: of weights and clips.
+    device: `cpu` or `cuda`.
+    bf16: run the network in bfloat16 (losses and weights stay float32).
+    average: decay of the moving average of the weights.
+    every: steps between validations.
+    takes: how often each painted face is filmed, with other motion, light and camera each time: painting
+        takes most of the time (data echoing, Choi et al., 2019).
+    density: factor on the number of marks: a denser clip teaches more a minute.
+    diffuse: factor on how often redness, shine, shadow and the like are drawn: a clip has many marks, but one
+        shine at most, so that it is learnt late.
+    clean_share: clips with nothing painted, which teach the network to leave skin alone.
+    compile: fuse the network and the losses with torch.compile; minutes at the start, a third less a step.
+    gain_first: part of the budget in which the gain leads the loss; for a network that begins with nothing.
+    leak: slope of ReLU's gradient below 0 (model.encoder.leaking) in the first LEAKY_SHARE of the budget; for
+        a network that begins with nothing, whose features die otherwise.
+    """
+
+    faces: Path
+    out: Path
+    preset: str = "live"
+    minutes: float = 60.0
+    steps: int = 10**9
+    batch: int = 4
+    frames: int = 6
+    size: int = 256
+    rate: float = 1e-3
+    seed: int = 0
+    device: str = "cpu"
+    bf16: bool = False
+    average: float = 0.999
+    every: int = 500
+    takes: int = 2
+    density: float = 1.5
+    diffuse: float = 1.2
+    clean_share: float = 0.08
+    compile: bool = False
+    gain_first: float = 0.0
+    leak: float = 0.0
+
+
+def parse(description: str | None, argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line, which `description` introduces."""
+    p = argparse.ArgumentParser(
+        prog="python -m model.train", description=description, formatter_class=argparse.RawTextHelpFormatter
+    )
+    p.add_argument("faces", type=Path, help="prepared portraits, made by `python -m stream.portraits`")
+    p.add_argument("out", type=Path, help="folder for checkpoint, weights, curves and pictures")
+    p.add_argument("--preset", default="live", choices=sorted(PRESETS))
+    p.add_argument("--minutes", type=above_zero, default=Options.minutes, help="budget over all resumed runs")
+    p.add_argument("--steps", type=positive, default=Options.steps)
+    p.add_argument("--batch", type=positive, default=Options.batch)
+    p.add_argument("--frames", type=positive, default=Options.frames)
+    p.add_argument(
+        "--size",
+        type=side,
+        default=Options.size,
+        help="side of a training crop, a multiple of 64, at most 512",
+    )
+    p.add_argument("--rate", type=above_zero, default=Options.rate)
+    p.add_argument("--seed", type=int, default=Options.seed)
+    p.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"]
+    )
+    p.add_argument(
+        "--bf16", action="store_true", help="bfloat16 in the network; twice as fast where the chip has it"
+    )
+    p.add_argument(
+        "--takes", type=positive, default=Options.takes, help="how often each painted face is filmed"
+    )
+    p.add_argument("--density", type=float, default=Options.density, help="factor on the number of marks")
+    p.add_argument(
+        "--diffuse", type=float, default=Options.diffuse, help="factor on what has no border: redness, shine"
+    )
+    p.add_argument(
+        "--clean-share",
+        type=float,
+        default=Options.clean_share,
+        help="part of the clips with nothing painted",
+    )
+    p.add_argument(
+        "--compile", action="store_true", help="fuse with torch.compile: slower to start, faster to run"
+    )
+    p.add_argument(
+        "--gain-first",
+        type=share,
+        default=Options.gain_first,
+        help="part of the budget in which the gain leads the loss, 0 to 1: from nothing it learns sooner",
+    )
+    p.add_argument(
+        "--leak",
+        type=share,
+        default=Options.leak,
+        help="slope of ReLU's gradient below 0 in most of the budget: from nothing, 0.1 keeps features alive",
+    )
+    p.add_argument("--average", type=float, default=Options.average)
+    p.add_argument("--every", type=positive, default=Options.every, help="steps between validations")
+    p.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
+    p.add_argument("--start-from", type=Path, help="weights to begin with")
+    return p.parse_args(argv)
