@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import fanout, glass, kernels, latency, pairs, paper, quality, soak, throughput, visits
+from bench import fanout, glass, kernels, latency, pairs, paper, quality, soak, sync, throughput, visits
 from bench.report import BenchError
 from stream.errors import VretouchError
 
@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     benches = parser.add_subparsers(dest="bench", required=True)
-    for module in (quality, latency, throughput, kernels, glass, soak, visits, fanout, paper, pairs):
+    for module in (quality, latency, throughput, kernels, glass, sync, soak, visits, fanout, paper, pairs):
         name = module.__name__.split(".")[1]
         bench = benches.add_parser(name, description=module.__doc__, help=module.__doc__)
         module.add_arguments(bench)

@@ -137,6 +137,11 @@ VISITS = (
     Budget("sessions_left", "sessions that stay", "<=", 0.0),
     Budget("memory_share_growth", "memory more after the visits, share", "<=", 0.05),
 )
+# What nobody notices (ITU-R BT.1359, figure 2).
+SYNC = (
+    Budget("sound_early_ms", "sound before its picture at a viewer", "<=", 45.0, "ms"),
+    Budget("sound_late_ms", "sound after its picture at a viewer", "<=", 125.0, "ms"),
+)
 FANOUT = (
     Budget("vp8_1280x720_viewers_per_core", "viewers per core, 1280x720, VP8", ">=", 8.0),
     Budget("h264_1280x720_viewers_per_core", "viewers per core, 1280x720, H.264", ">=", 8.0),
