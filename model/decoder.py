@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from model.config import Config
 from model.encoder import activate, conv, upsample
 
+# Of the last layer's 16 outputs so many are the residual, three of each pixel of a cell; four are the mask.
+RESIDUAL_CELLS = 12
+
 
 def gate(logit: Tensor) -> Tensor:
     """Mask of a logit: a hard sigmoid, so that clean skin is exactly 0 and is changed by exactly nothing."""
@@ -41,9 +44,9 @@ class Decoder(nn.Module):
         """Let r be 0 everywhere, for a training that begins with nothing. Drawn at random it is worse than to
         change nothing, and what makes it smaller soonest is to kill the features before it."""
         with torch.no_grad():
-            self.out.weight[:12].zero_()
+            self.out.weight[:RESIDUAL_CELLS].zero_()
             assert self.out.bias is not None
-            self.out.bias[:12].zero_()
+            self.out.bias[:RESIDUAL_CELLS].zero_()
 
     def forward(
         self, features: Tensor, skip4: Tensor, skip2: Tensor, refined: Tensor
@@ -64,6 +67,6 @@ class Decoder(nn.Module):
         x = activate(self.skip2(skip2) + upsample(self.up2(x) + self.map2(refined)))
         x = activate(self.conv2(x))
         coarse = F.interpolate(refined, scale_factor=2.0, mode="bilinear", align_corners=False)
-        residual, sharpen = self.out(x).split([12, 4], dim=1)
+        residual, sharpen = self.out(x).split([RESIDUAL_CELLS, 4], dim=1)
         full = sharpen + coarse
         return residual, gate(full), full

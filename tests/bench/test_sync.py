@@ -1,4 +1,4 @@
-"""The bench of sound and picture: claps are paired, and what the way adds is told from what the source had."""
+"""The bench of sound and picture: claps are paired, and what the way adds is told from the source's own."""
 
 from __future__ import annotations
 

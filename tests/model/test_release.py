@@ -1,0 +1,49 @@
+"""What is published of a training: a quieter mask, half as many bytes."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import require
+
+torch = require("torch")
+
+from model.config import preset  # noqa: E402
+from model.release import main  # noqa: E402
+from model.vretoucher import VRetouchEr  # noqa: E402
+from model.weights import load_weights, save_weights  # noqa: E402
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    torch.manual_seed(6)
+    save_weights(VRetouchEr(preset("tiny")), tmp_path / "weights.pt")
+    return tmp_path / "weights.pt"
+
+
+@torch.no_grad()
+def test_the_mask_is_quieter_and_the_rest_as_it_was(trained: Path, tmp_path: Path) -> None:
+    assert main([str(trained), str(tmp_path / "out.pt"), "--quiet", "0.25"]) == 0
+    before, after = load_weights(trained), load_weights(tmp_path / "out.pt")
+    face = torch.rand(1, 3, 64, 64)
+    r, _, _, trace = before.look(face, before.fresh_state(face))
+    r_after, _, _, trace_after = after.look(face, after.fresh_state(face))
+    assert torch.equal(r, r_after)
+    torch.testing.assert_close(trace_after.full, trace.full - 0.25)
+
+
+def test_halves_are_loaded_as_what_they_are(trained: Path, tmp_path: Path) -> None:
+    assert main([str(trained), str(tmp_path / "out.pt"), "--half"]) == 0
+    for before, after in zip(
+        load_weights(trained).parameters(), load_weights(tmp_path / "out.pt").parameters(), strict=True
+    ):
+        assert after.dtype == torch.float32
+        assert torch.equal(before.half().float(), after)
+    assert (tmp_path / "out.pt").stat().st_size < 0.75 * trained.stat().st_size
+
+
+def test_what_is_no_weights_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "no.pt").write_bytes(b"no weights")
+    assert main([str(tmp_path / "no.pt"), str(tmp_path / "out.pt")]) == 2
+    assert str(tmp_path / "no.pt") in capsys.readouterr().err
+    assert not (tmp_path / "out.pt").exists()
