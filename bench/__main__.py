@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from bench import fanout, glass, kernels, latency, pairs, paper, quality, soak, sync, throughput, visits
@@ -33,4 +34,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # As Ctrl-C, so that the relay and the browser of a bench that is ended end with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -32,10 +32,12 @@ class Options:
     diffuse: factor on how often redness, shine, shadow and the like are drawn: a clip has many marks, but one
         shine at most, so that it is learnt late.
     clean_share: clips with nothing painted, which teach the network to leave skin alone.
-    compile: fuse the network and the losses with torch.compile; minutes at the start, a third less a step.
+    compile: fuse the network and the losses with torch.compile; minutes at the start, a tenth less a step.
     gain_first: part of the budget in which the gain leads the loss; for a network that begins with nothing.
     leak: slope of ReLU's gradient below 0 (model.encoder.leaking) in the first LEAKY_SHARE of the budget; for
         a network that begins with nothing, whose features die otherwise.
+    teacher: weights of a wider network to learn from (model.distil).
+    lean: how far targets go from the truth to the teacher's pictures.
     """
 
     faces: Path
@@ -59,6 +61,8 @@ class Options:
     compile: bool = False
     gain_first: float = 0.0
     leak: float = 0.0
+    teacher: Path | None = None
+    lean: float = 0.5
 
 
 def parse(description: str | None, argv: list[str] | None = None) -> argparse.Namespace:
@@ -114,6 +118,15 @@ def parse(description: str | None, argv: list[str] | None = None) -> argparse.Na
         type=share,
         default=Options.leak,
         help="slope of ReLU's gradient below 0 in most of the budget: from nothing, 0.1 keeps features alive",
+    )
+    p.add_argument(
+        "--teacher", type=Path, help="weights of a wider network, to learn from what it makes of clips"
+    )
+    p.add_argument(
+        "--lean",
+        type=share,
+        default=Options.lean,
+        help="how far targets go from the truth to the teacher's pictures, 0 to 1",
     )
     p.add_argument("--average", type=float, default=Options.average)
     p.add_argument("--every", type=positive, default=Options.every, help="steps between validations")

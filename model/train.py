@@ -27,6 +27,7 @@ from model.config import Config, preset
 from model.curves import draw_curves
 from model.data.clips import Clip
 from model.data.portraits import FacesError
+from model.distil import Teacher
 from model.distributed import average_gradients, join, leave, mean, rank, wait
 from model.encoder import leaking
 from model.losses import GAIN_LED, LossWeights, Terms, Truth, frame_terms
@@ -82,6 +83,9 @@ class Training:
         self.averaged.load_state_dict(self.network.state_dict())
         self.optimiser = Optimiser(self.network, options.rate, options.bf16)
         self.progress = Progress()
+        self.teacher: Teacher | None = None
+        if options.teacher is not None:
+            self.teacher = Teacher(options.teacher, options.lean, options.device, options.bf16)
         self.trace: TraceFunction = self.network.trace
         self.frame_terms: TermsFunction = frame_terms
         if not options.compile:  # what torch.compile makes is slower so
@@ -142,6 +146,7 @@ class Training:
 
     def clip_loss(self, clip: Clip) -> tuple[Tensor, dict[str, float]]:
         """Mean loss over the frames of a clip, run recurrently, and its terms."""
+        clip = self.teacher.taught(clip) if self.teacher else clip
         weights, state = self.weights, self.network.fresh_state(clip.raw[:, 0])
         kind = torch.device(self.options.device).type
         error_prev: Tensor | None = None

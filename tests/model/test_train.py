@@ -146,6 +146,30 @@ def test_each_face_is_filmed_twice_and_its_takes_lie_apart(faces_dir: Path, tmp_
     assert sum(one == other for one, other in pairs) < 8
 
 
+def test_a_network_that_does_as_its_teacher_has_nothing_to_learn(faces_dir: Path, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    teacher = VRetouchEr(preset("tiny"))
+    with torch.no_grad():
+        teacher.decoder.out.bias[12:] += 2.0  # a mask that is not 0
+    save_weights(teacher, tmp_path / "teacher.pt")
+    clip = ClipSampler(faces_dir, ClipConfig(size=64, frames=3), seed=1).sample(2)
+    left = {}
+    for lean in (0.0, 0.5, 1.0):
+        training = Training(options(faces_dir, tmp_path, teacher=tmp_path / "teacher.pt", lean=lean))
+        training.take(teacher)
+        left[lean] = training.clip_loss(clip)[1]["retouch"]
+    assert left[1.0] < 1e-6 < 0.001 < left[0.5] < left[0.0]
+
+
+def test_a_teacher_that_is_not_there_is_said(
+    faces_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [str(faces_dir), str(tmp_path / "out"), "--preset", "tiny", "--teacher", str(tmp_path / "no.pt")]
+    assert main(asked) == 2
+    assert "There are no weights at" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_faces_that_are_all_held_out_are_said_before_anything_begins(
     faces_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
