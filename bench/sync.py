@@ -11,7 +11,7 @@ import numpy as np
 
 from bench import report
 from bench.budgets import SYNC, judge
-from bench.glass import CHROMIUM, SETTLE_S, START_S, browsing, started
+from bench.glass import CHROMIUM, SETTLE_S, START_S, browsing, choose_size, started
 from bench.report import BenchError
 
 PERIOD_MS = 1000
@@ -123,6 +123,7 @@ def watched(options: argparse.Namespace) -> tuple[list[float], list[float]]:
     ):
         page.context.add_init_script(CLAPPERBOARD_JS)
         page.goto(address)
+        choose_size(page, options.size)
         page.click("#start")
         page.wait_for_function("document.body.dataset.state === 'live'", timeout=1e3 * START_S)
         page.select_option("#microphone", index=1)

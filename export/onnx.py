@@ -18,6 +18,7 @@ from model.vretoucher import VRetouchEr
 OPSET = 20
 # Smaller ones are not worth a node of their own.
 LARGE = 1024
+LARGEST_HALF = 65504.0
 
 
 class Streaming(nn.Module):
@@ -49,8 +50,10 @@ def store_halves(proto: onnx.ModelProto) -> None:
     kept = list(proto.graph.initializer)
     for at, weight in enumerate(kept):
         values = onnx.numpy_helper.to_array(weight)
+        if values.dtype != np.float32 or values.size < LARGE or np.abs(values).max() > LARGEST_HALF:
+            continue
         halves = values.astype(np.float16)
-        if values.dtype != np.float32 or values.size < LARGE or not np.array_equal(halves, values):
+        if not np.array_equal(halves, values):
             continue
         kept[at] = onnx.numpy_helper.from_array(halves, f"{weight.name}_half")
         cast = onnx.helper.make_node("Cast", [kept[at].name], [weight.name], to=onnx.TensorProto.FLOAT)

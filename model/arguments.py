@@ -31,6 +31,17 @@ def above_zero(text: str) -> float:
     return number
 
 
+def finite(text: str) -> float:
+    """Any number."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return number
+
+
 def share(text: str) -> float:
     """A part of a whole, 0 to 1."""
     try:

@@ -22,8 +22,8 @@ class Options:
     batch, frames, size: clips a step, frames a clip, side of a crop in face pixels.
     rate: peak learning rate.
     seed: of weights and clips.
-    device: `cpu` or `cuda`.
-    bf16: run the network in bfloat16 (losses and weights stay float32).
+    device: `cpu` or `cuda`, with its number where torchrun has started several.
+    bf16: run the network and Muon in bfloat16 (losses and weights stay float32).
     average: decay of the moving average of the weights.
     every: steps between validations.
     takes: how often each painted face is filmed, with other motion, light and camera each time: painting
@@ -34,7 +34,7 @@ class Options:
     clean_share: clips with nothing painted, which teach the network to leave skin alone.
     compile: fuse the network and the losses with torch.compile; minutes at the start, a tenth less a step.
     gain_first: part of the budget in which the gain leads the loss; for a network that begins with nothing.
-    leak: slope of ReLU's gradient below 0 (model.encoder.leaking) in the first LEAKY_SHARE of the budget; for
+    leak: slope of ReLU's gradient below 0 (model.encoder.leaking), but for the end of the budget; for
         a network that begins with nothing, whose features die otherwise.
     teacher: weights of a wider network to learn from (model.distil).
     lean: how far targets go from the truth to the teacher's pictures.
@@ -125,11 +125,15 @@ def parse(description: str | None, argv: list[str] | None = None) -> argparse.Na
     p.add_argument(
         "--lean",
         type=share,
-        default=Options.lean,
-        help="how far targets go from the truth to the teacher's pictures, 0 to 1",
+        help=f"how far targets go from the truth to the teacher's pictures, 0 to 1 (default: {Options.lean})",
     )
     p.add_argument("--average", type=float, default=Options.average)
     p.add_argument("--every", type=positive, default=Options.every, help="steps between validations")
     p.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
     p.add_argument("--start-from", type=Path, help="weights to begin with")
-    return p.parse_args(argv)
+    found = p.parse_args(argv)
+    if found.lean is None:
+        found.lean = Options.lean
+    elif found.teacher is None:
+        p.error("--lean is for a teacher; give --teacher WEIGHTS too")
+    return found

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from model.arguments import finite
 from model.decoder import RESIDUAL_CELLS
 from model.vretoucher import VRetouchEr
 from model.weights import WeightsError, load_weights, save_weights
@@ -25,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="python -m model.release", description=__doc__)
     p.add_argument("weights", type=Path, help="trained weights")
     p.add_argument("out", type=Path, help="where the published ones go")
-    p.add_argument("--quiet", type=float, default=0.0, metavar="L", help="taken off the mask's logit")
+    p.add_argument("--quiet", type=finite, default=0.0, metavar="L", help="taken off the mask's logit")
     p.add_argument("--half", action="store_true", help="in half precision: a file half as large")
     options = p.parse_args(argv)
     try:

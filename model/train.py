@@ -26,9 +26,9 @@ from model.clip_stream import ClipStream, validation_clips
 from model.config import Config, preset
 from model.curves import draw_curves
 from model.data.clips import Clip
-from model.data.portraits import FacesError
+from model.data.portraits import FacesError, Portraits
 from model.distil import Teacher
-from model.distributed import average_gradients, join, leave, mean, rank, wait
+from model.distributed import average_gradients, leave, mean, rank, wait
 from model.encoder import leaking
 from model.losses import GAIN_LED, LossWeights, Terms, Truth, frame_terms
 from model.optimiser import Optimiser
@@ -39,6 +39,7 @@ from model.training import (
     TrainingError,
     average_into,
     fused,
+    joined,
     learning_rate,
     mean_terms,
     memory_said,
@@ -245,19 +246,20 @@ def run(resume: bool, start_from: Path | None, options: Options) -> None:
     """Train as asked.
 
     Raises:
-        TrainingError: memory is out.
+        TrainingError: there is no device for this process, or memory is out.
         FacesError, WeightsError: the portraits or the weights cannot be used.
     """
-    options = replace(options, device=join(options.device))
+    options = replace(options, device=joined(options.device))
     with memory_said(options.batch, options.frames, options.size, "lower --batch, --frames or --size"):
         # What cannot be is said before the clips are made, which takes a while.
         ClipStream(options, 0)
+        Portraits(options.faces, "heldout")
         training = Training(options)
         if resume and (options.out / "checkpoint.pt").is_file():
             training.resume()
         elif start_from is not None:
             training.start_from(start_from)
-        clips = validation_clips(options) if rank() == 0 else []
+        clips = [to_device(clip, options.device) for clip in validation_clips(options)] if rank() == 0 else []
         options.out.mkdir(parents=True, exist_ok=True)
         train(training, clips)
 

@@ -2,6 +2,7 @@
 and the average of the weights while it is young."""
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from model.data.clips import Clip
-from model.distributed import launched
+from model.distributed import join, launched
 from model.weights import loading, out_of_memory, system_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -77,6 +78,21 @@ def demand_one_process(system: str, command: str) -> None:
             f"{system} is trained by one process, not by the {launched()} of torchrun; start it with "
             f"`{command}`."
         )
+
+
+def joined(device: str) -> str:
+    """Meet the other processes that torchrun has started, if it has (model.distributed.join).
+
+    Raises:
+        TrainingError: there is no GPU for this process.
+    """
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device == "cuda" and local >= torch.cuda.device_count():
+        raise TrainingError(
+            f"torch can use {torch.cuda.device_count()} GPUs, so process {local + 1} is one too many; lower "
+            "--nproc-per-node, or give --device cpu."
+        )
+    return join(device)
 
 
 def found_checkpoint(out: Path, resume: bool) -> bool:

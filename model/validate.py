@@ -112,7 +112,7 @@ def save_png(picture: Tensor, path: Path) -> None:
     """Write a picture [3, H, W] in [0, 1] as PNG."""
     from PIL import Image
 
-    pixels = (picture.clamp(0, 1) * LEVELS).round().byte().permute(1, 2, 0).numpy()
+    pixels = (picture.clamp(0, 1) * LEVELS).round().byte().permute(1, 2, 0).cpu().numpy()
     Image.fromarray(pixels).save(path)
 
 

@@ -20,7 +20,8 @@ def save_atomic(content: dict[str, Any], path: Path) -> None:
     """Write `content` to `path` under another name, then rename: a killed writer leaves the old file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
-    torch.save(content, temporary)
+    with temporary.open("wb") as file:  # torch's own writer says what is wrong in no OSError
+        torch.save(content, file)
     temporary.replace(path)
 
 

@@ -18,6 +18,8 @@ from model.weights import WeightsError, load_weights, save_weights
 # K and V of every block, one after the other, are the rows of one convolution.
 CHUNKED = "references.project."
 QUERY = ".query."
+# What else both must have; the tensors do not tell.
+ALIKE = ("delta", "fir", "mma", "guided")
 
 
 class WidenError(ValueError):
@@ -32,7 +34,7 @@ def widened(narrow: VRetouchEr, config: Config) -> VRetouchEr:
     """
     wide = VRetouchEr(config)
     had, has = narrow.state_dict(), wide.state_dict()
-    if had.keys() != has.keys() or config.delta != narrow.config.delta:
+    if had.keys() != has.keys() or any(getattr(config, n) != getattr(narrow.config, n) for n in ALIKE):
         raise WidenError(
             f"Preset {config.preset} has other parts than {narrow.config.preset}; a wider one has as many "
             "blocks, levels and reference slots."

@@ -43,9 +43,9 @@ class Budget:
         batch, frames, size: clips of a step, their frames, and the side of a frame in face pixels.
         preset: of all systems.
         rate, earlier_rate: peak learning rate of the causal network; of the earlier systems.
-        gain_first, leak: of the causal network's training (model.train.Options): it begins with nothing.
+        gain_first, leak: of the causal network's training (model.options.Options): it begins with nothing.
         perceptual: train the earlier systems with VGG-19's term.
-        bf16, compile: of the causal network (model.train.Options); the earlier systems train in float32.
+        bf16, compile: of the causal network (model.options.Options); the earlier systems train in float32.
         every: steps between checkpoints.
     """
 
@@ -208,6 +208,8 @@ def side_by_side(task: Callable[[Named], None], wanted: Sequence[Named], jobs: i
             for _ in pool.map(task, wanted):
                 pass
         except BaseException:
+            for process in multiprocessing.active_children():  # whom Ctrl-C has reached, but SIGTERM has not
+                process.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 

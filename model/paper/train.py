@@ -12,7 +12,7 @@ from model.data.ahead import made_ahead
 from model.data.clips import Clip
 from model.data.pairs import PairsError
 from model.data.sequences import PairClips, SequenceConfig
-from model.distributed import join, leave, rank, wait, world
+from model.distributed import leave, rank, wait, world
 from model.paper.config import preset
 from model.paper.judge import judge
 from model.paper.losses import PERCEPTUAL_LAYERS
@@ -26,6 +26,7 @@ from model.training import (
     LossNotFiniteError,
     TrainingError,
     found_checkpoint,
+    joined,
     mean_terms,
     memory_said,
     not_finite,
@@ -167,7 +168,7 @@ def prepare(options: Options, resume: bool) -> Run:
             f"A size of {options.size} is no multiple of {config.multiple}; preset {config.preset} needs one."
         )
     found = found_checkpoint(options.out, resume)
-    device = join(options.device)
+    device = joined(options.device)
     clips = PairClips(
         options.data,
         "train",

@@ -120,12 +120,12 @@ def test_untrained_weights_are_marked_and_no_engine_retouches_with_them(
         find_weights("studio", tmp_path)
 
 
-@pytest.mark.parametrize(("preset", "gmac"), [("live", 3.0), ("studio", 70.0)])
-def test_a_step_stays_within_its_arithmetic(preset: str, gmac: float) -> None:
+@pytest.mark.parametrize(("preset", "gmac", "mb"), [("live", 1.2, 1.2), ("studio", 7.0, 5.0)])
+def test_a_step_stays_within_its_arithmetic(preset: str, gmac: float, mb: float) -> None:
     network = VRetouchEr(PRESETS[preset])
     assert multiply_adds(network) <= gmac
     # In half floats, as shipped.
-    assert sum(2 * parameter.numel() for parameter in network.parameters()) <= 16e6
+    assert sum(2 * parameter.numel() for parameter in network.parameters()) <= mb * 1e6
 
 
 def test_weights_that_half_floats_hold_are_stored_so_and_lose_nothing(tmp_path: Path) -> None:

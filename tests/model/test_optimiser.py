@@ -1,4 +1,6 @@
-"""Muon in full precision: orthogonal steps, as torch's own takes them in bfloat16."""
+"""Muon: orthogonal steps, as torch's own takes them, in either precision."""
+
+import pytest
 
 from tests.conftest import require
 
@@ -17,16 +19,18 @@ def test_an_update_has_singular_values_about_one() -> None:
         assert float(values.max()) < 1.3
 
 
-def test_it_goes_where_torchs_own_goes() -> None:
+@pytest.mark.parametrize("bf16", [False, True])
+def test_it_goes_where_torchs_own_goes(bf16: bool) -> None:
     torch.manual_seed(1)
     ours, theirs = (nn.Parameter(torch.zeros(16, 72)) for _ in range(2))
-    muon = Muon([ours], lr=0.01)
+    muon = Muon([ours], lr=0.01, bf16=bf16)
     torchs = torch.optim.Muon([theirs], lr=0.01, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
     for _ in range(3):
         ours.grad = torch.randn(16, 72)
         theirs.grad = ours.grad.clone()
         muon.step()
         torchs.step()
+        assert muon.state[ours]["momentum_buffer"].dtype == ours.dtype == torch.float32
     away = (ours - theirs).detach().norm() / theirs.detach().norm()
     assert float(away) < 0.03
 

@@ -47,3 +47,13 @@ def test_what_is_no_weights_is_said(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main([str(tmp_path / "no.pt"), str(tmp_path / "out.pt")]) == 2
     assert str(tmp_path / "no.pt") in capsys.readouterr().err
     assert not (tmp_path / "out.pt").exists()
+
+
+def test_no_number_is_refused_and_a_folder_that_is_a_file_is_said(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([str(trained), str(tmp_path / "out.pt"), "--quiet", "nan"])
+    assert "'nan' is not a number" in capsys.readouterr().err
+    assert main([str(trained), str(trained / "out.pt")]) == 2
+    assert str(trained) in capsys.readouterr().err

@@ -170,6 +170,22 @@ def test_a_teacher_that_is_not_there_is_said(
     assert not (tmp_path / "out").exists()
 
 
+def test_more_processes_than_gpus_are_refused_in_a_sentence(
+    faces_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    assert main([str(faces_dir), str(tmp_path / "out"), "--preset", "tiny", "--device", "cuda"]) == 2
+    assert "torch can use 2 GPUs, so process 3 is one too many" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_lean_without_a_teacher_is_refused(faces_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([str(faces_dir), "out", "--lean", "0.3"])
+    assert "give --teacher WEIGHTS too" in capsys.readouterr().err
+
+
 def test_faces_that_are_all_held_out_are_said_before_anything_begins(
     faces_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,10 +203,22 @@ def test_faces_that_are_all_held_out_are_said_before_anything_begins(
 
 
 SHORT_JUDGED = """
+import time
 from model import train
+from model.distributed import rank
 from model.data.clips import ClipConfig, ClipSampler
 config = ClipConfig(size=64, frames=2)
 train.validation_clips = lambda o: [ClipSampler(o.faces, config, split="heldout", seed=1).sample(1)]
+step, run = train.Training.update, train.train
+def slow(training, clip):
+    time.sleep(0.3 * rank())
+    return step(training, clip)
+def watched(training, clips):
+    run(training, clips)
+    weights = sum(float(weight.double().sum()) for weight in training.network.parameters())
+    end = f"{weights} {training.progress.minutes}"
+    (training.options.out / f"process-{rank()}").write_text(end)
+train.Training.update, train.train = slow, watched
 raise SystemExit(train.main())
 """
 
@@ -207,6 +235,8 @@ def test_two_processes_train_one_network(faces_dir: Path, tmp_path: Path) -> Non
     said = [line.partition(",")[0] for line in done.stdout.splitlines() if line.startswith("step")]
     assert said == ["step 1", "step 2"]  # the first process alone writes and prints
     assert load_weights(tmp_path / "weights.pt").config.preset == "tiny"
+    first, second = ((tmp_path / f"process-{number}").read_text() for number in range(2))
+    assert first == second  # the same weights, at the same place of the schedule
 
 
 def test_each_process_draws_clips_of_its_own_and_steps_by_the_mean_of_all(

@@ -64,6 +64,8 @@ def test_a_narrower_one_or_one_with_other_parts_is_refused() -> None:
         widened(narrow(), replace(WIDE, channels=(3, 20, 24, 24)))
     with pytest.raises(WidenError, match="other parts"):
         widened(narrow(), replace(WIDE, mma_blocks=2))
+    with pytest.raises(WidenError, match="other parts"):
+        widened(narrow(), replace(WIDE, fir=False))
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

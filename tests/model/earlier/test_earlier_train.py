@@ -14,8 +14,8 @@ from tests.conftest import require
 
 torch = require("torch")
 
-from model import train as live_train  # noqa: E402
 from model.bpfre import BPFRE, BPFRe  # noqa: E402
+from model.clip_stream import ClipStream  # noqa: E402
 from model.config import preset  # noqa: E402
 from model.data.clips import ClipConfig, ClipSampler  # noqa: E402
 from model.earlier import Pairs  # noqa: E402
@@ -25,6 +25,7 @@ from model.earlier.pairs import batches, held_out  # noqa: E402
 from model.earlier.systems import FrameByFrame, config_of, network_of  # noqa: E402
 from model.earlier.train import prepare, train  # noqa: E402
 from model.earlier.weights import load_earlier, save_earlier  # noqa: E402
+from model.options import Options as LiveOptions  # noqa: E402
 from model.perceptual import CACHED, PLACES  # noqa: E402
 from model.systems import chosen_system  # noqa: E402
 from model.train import main  # noqa: E402
@@ -84,10 +85,10 @@ def test_it_trains_on_frames_of_painted_portraits(
 
 def test_the_pairs_are_all_frames_of_the_causal_networks_own_clips(faces_dir: Path, tmp_path: Path) -> None:
     chosen = Options("bpfre", faces_dir, tmp_path, batch=2, frames=3, size=64, seed=5)
-    clip_options = live_train.Options(faces_dir, tmp_path, batch=2, frames=3, size=64, seed=5)
+    clip_options = LiveOptions(faces_dir, tmp_path, batch=2, frames=3, size=64, seed=5)
     pairs = next(batches(chosen, 0))
     threads = torch.get_num_threads()
-    clip = next(iter(live_train.ClipStream(clip_options, 0)))
+    clip = next(iter(ClipStream(clip_options, 0)))
     torch.set_num_threads(threads)
     assert torch.equal(pairs.raw, clip.raw.flatten(0, 1)) and pairs.raw.shape == (6, 3, 64, 64)
     assert torch.equal(pairs.target, clip.target.flatten(0, 1))

@@ -6,7 +6,7 @@ from tests.stream.web.conftest import Visit, state
 
 NO_ADDRESS = """window.RTCPeerConnection = class extends RTCPeerConnection {
   constructor(options) {
-    super({ ...options, iceTransportPolicy: 'relay' });  // only by TURN, of which there is none
+    super({ ...options, iceTransportPolicy: 'relay' });  // only by TURN
   }
 }"""
 

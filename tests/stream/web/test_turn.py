@@ -65,12 +65,14 @@ def turn_port() -> Iterator[int]:
         "--allow-loopback-peers", "--realm=here.test", "--use-auth-secret", f"--static-auth-secret={SECRET}",
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        deadline_s = time.monotonic() + 20.0
-        while not answers(port):
-            assert server.poll() is None and time.monotonic() < deadline_s, "coturn does not listen"
-            time.sleep(0.05)
-        yield port
-        server.terminate()
+        try:
+            deadline_s = time.monotonic() + 20.0
+            while not answers(port):
+                assert server.poll() is None and time.monotonic() < deadline_s, "coturn does not listen"
+                time.sleep(0.05)
+            yield port
+        finally:
+            server.terminate()
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
