@@ -91,6 +91,24 @@ def parse(description: str | None, argv: list[str] | None = None) -> argparse.Na
     p.add_argument(
         "--bf16", action="store_true", help="bfloat16 in the network; twice as fast where the chip has it"
     )
+    _add_clips(p)
+    p.add_argument(
+        "--compile", action="store_true", help="fuse with torch.compile: slower to start, faster to run"
+    )
+    _add_loss(p)
+    p.add_argument("--average", type=float, default=Options.average)
+    p.add_argument("--every", type=positive, default=Options.every, help="steps between validations")
+    p.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
+    p.add_argument("--start-from", type=Path, help="weights to begin with")
+    found = p.parse_args(argv)
+    if found.lean is None:
+        found.lean = Options.lean
+    elif found.teacher is None:
+        p.error("--lean is for a teacher; give --teacher WEIGHTS too")
+    return found
+
+
+def _add_clips(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--takes", type=positive, default=Options.takes, help="how often each painted face is filmed"
     )
@@ -104,9 +122,9 @@ def parse(description: str | None, argv: list[str] | None = None) -> argparse.Na
         default=Options.clean_share,
         help="part of the clips with nothing painted",
     )
-    p.add_argument(
-        "--compile", action="store_true", help="fuse with torch.compile: slower to start, faster to run"
-    )
+
+
+def _add_loss(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--gain-first",
         type=share,
@@ -127,13 +145,3 @@ def parse(description: str | None, argv: list[str] | None = None) -> argparse.Na
         type=share,
         help=f"how far targets go from the truth to the teacher's pictures, 0 to 1 (default: {Options.lean})",
     )
-    p.add_argument("--average", type=float, default=Options.average)
-    p.add_argument("--every", type=positive, default=Options.every, help="steps between validations")
-    p.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
-    p.add_argument("--start-from", type=Path, help="weights to begin with")
-    found = p.parse_args(argv)
-    if found.lean is None:
-        found.lean = Options.lean
-    elif found.teacher is None:
-        p.error("--lean is for a teacher; give --teacher WEIGHTS too")
-    return found

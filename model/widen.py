@@ -51,7 +51,7 @@ def widened(narrow: VRetouchEr, config: Config) -> VRetouchEr:
 
 def _grown(name: str, old: Tensor, fresh: Tensor, config: Config) -> Tensor:
     """`old` in the first places of `fresh`; its rows hear nothing else."""
-    if any(now < before for now, before in zip(fresh.shape, old.shape, strict=True)):
+    if any(has < had for has, had in zip(fresh.shape, old.shape, strict=True)):
         raise WidenError(
             f"Preset {config.preset} is narrower at {name}: {list(fresh.shape)}, not {list(old.shape)}."
         )

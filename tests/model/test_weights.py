@@ -1,6 +1,7 @@
 """Weights on disk: whole or not at all, and a clear sentence when they are not right."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -56,8 +57,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     weights.save_weights(VRetouchEr(PRESETS["tiny"]), path)
     before = path.read_bytes()
 
-    def fail(content: object, where: Path) -> None:
-        where.write_bytes(b"half")
+    def fail(content: object, file: BinaryIO) -> None:
+        file.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", fail)
