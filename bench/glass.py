@@ -74,8 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Echo and relay at each size in turn, the figures, and what they should be."""
-    if not Path(options.chromium).is_file():
-        raise BenchError(f"there is no Chromium at {options.chromium}; install it or name it with --chromium")
+    demand_chromium(options.chromium)
     runs = []
     for size in options.sizes:
         for server in ("echo", "relay") if options.echo else ("relay",):
@@ -88,6 +87,12 @@ def main(options: argparse.Namespace) -> int:
     if options.json:
         report.write_json(report.document("glass", vars(options), figures, verdicts, runs=runs), options.json)
     return 0
+
+
+def demand_chromium(path: str) -> None:
+    """BenchError where the browser is not."""
+    if not Path(path).is_file():
+        raise BenchError(f"there is no Chromium at {path}; install it or name it with --chromium")
 
 
 def line(run: dict[str, Any]) -> str:

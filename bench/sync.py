@@ -11,7 +11,7 @@ import numpy as np
 
 from bench import report
 from bench.budgets import SYNC, judge
-from bench.glass import CHROMIUM, SETTLE_S, START_S, browsing, choose_size, started
+from bench.glass import CHROMIUM, SETTLE_S, START_S, browsing, choose_size, demand_chromium, started
 from bench.report import BenchError
 
 PERIOD_MS = 1000
@@ -102,8 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Publish and watch, and say by how much the sound is early or late."""
-    if not Path(options.chromium).is_file():
-        raise BenchError(f"there is no Chromium at {options.chromium}; install it or name it with --chromium")
+    demand_chromium(options.chromium)
     source, viewer = watched(options)
     print(f"source: {said(source)}\nviewer: {said(viewer)}", file=sys.stderr, flush=True)
     figures = figures_of(source, viewer)

@@ -3,7 +3,6 @@
 import copy
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
@@ -16,9 +15,6 @@ from model.state import State
 from model.vretoucher import VRetouchEr
 
 OPSET = 20
-# Smaller ones are not worth a node of their own.
-LARGE = 1024
-LARGEST_HALF = 65504.0
 
 
 class Streaming(nn.Module):
@@ -44,24 +40,6 @@ class Streaming(nn.Module):
         return residual, mask, kept, pushed.patches, pushed.map_prev, pushed.reference, one
 
 
-def store_halves(proto: onnx.ModelProto) -> None:
-    """Keep large weights that half floats hold exactly as half floats; the runtime makes them float32 again
-    when it loads the file."""
-    kept = list(proto.graph.initializer)
-    for at, weight in enumerate(kept):
-        values = onnx.numpy_helper.to_array(weight)
-        if values.dtype != np.float32 or values.size < LARGE or np.abs(values).max() > LARGEST_HALF:
-            continue
-        halves = values.astype(np.float16)
-        if not np.array_equal(halves, values):
-            continue
-        kept[at] = onnx.numpy_helper.from_array(halves, f"{weight.name}_half")
-        cast = onnx.helper.make_node("Cast", [kept[at].name], [weight.name], to=onnx.TensorProto.FLOAT)
-        proto.graph.node.insert(0, cast)
-    del proto.graph.initializer[:]
-    proto.graph.initializer.extend(kept)
-
-
 def export_onnx(network: VRetouchEr, path: Path, face_px: int = FACE_PX) -> None:
     """Write `network` to `path` as ONNX, batch 1, faces of `face_px`, the contract in its metadata."""
     specs = state_specs(network.config, face_px)
@@ -78,6 +56,5 @@ def export_onnx(network: VRetouchEr, path: Path, face_px: int = FACE_PX) -> None
     assert program is not None
     proto = program.model_proto
     onnx.helper.set_model_props(proto, {METADATA_KEY: metadata(network.config, face_px)})
-    store_halves(proto)
     onnx.checker.check_model(proto)
     onnx.save_model(proto, path)

@@ -27,11 +27,9 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("weights", type=Path, help="trained weights")
     p.add_argument("out", type=Path, help="where the published ones go")
     p.add_argument("--quiet", type=finite, default=0.0, metavar="L", help="taken off the mask's logit")
-    p.add_argument("--half", action="store_true", help="in half precision: a file half as large")
     options = p.parse_args(argv)
     try:
-        network = quieted(load_weights(options.weights), options.quiet)
-        save_weights(network.half() if options.half else network, options.out)
+        save_weights(quieted(load_weights(options.weights), options.quiet), options.out)
     except (WeightsError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

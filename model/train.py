@@ -89,11 +89,11 @@ class Training:
             self.teacher = Teacher(options.teacher, options.lean, options.device, options.bf16)
         self.trace: TraceFunction = self.network.trace
         self.frame_terms: TermsFunction = frame_terms
-        if not options.compile:  # what torch.compile makes is slower so
+        if options.compile:
+            self.trace, self.frame_terms = fused(self.trace), fused(self.frame_terms)
+        else:  # what torch.compile makes is slower so
             for part in (self.network, self.averaged):
                 part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        else:
-            self.trace, self.frame_terms = fused(self.trace), fused(self.frame_terms)
 
     def parts(self) -> dict[str, Any]:
         """The parts with tensors, by name."""

@@ -1,4 +1,4 @@
-"""What is published of a training: a quieter mask, half as many bytes."""
+"""What is published of a training: a quieter mask."""
 
 from pathlib import Path
 
@@ -30,16 +30,6 @@ def test_the_mask_is_quieter_and_the_rest_as_it_was(trained: Path, tmp_path: Pat
     r_after, _, _, trace_after = after.look(face, after.fresh_state(face))
     assert torch.equal(r, r_after)
     torch.testing.assert_close(trace_after.full, trace.full - 0.25)
-
-
-def test_halves_are_loaded_as_what_they_are(trained: Path, tmp_path: Path) -> None:
-    assert main([str(trained), str(tmp_path / "out.pt"), "--half"]) == 0
-    for before, after in zip(
-        load_weights(trained).parameters(), load_weights(tmp_path / "out.pt").parameters(), strict=True
-    ):
-        assert after.dtype == torch.float32
-        assert torch.equal(before.half().float(), after)
-    assert (tmp_path / "out.pt").stat().st_size < 0.75 * trained.stat().st_size
 
 
 def test_what_is_no_weights_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
