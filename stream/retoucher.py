@@ -128,11 +128,13 @@ class Retoucher:
         self._keep = checked_traits(value)
 
     def warm_up(self) -> None:
-        """Run every part once on a black picture: the first run of each takes many times as long as later
-        ones. Nothing is remembered of it."""
+        """Run every part once on a black picture, and start the thread for steps that no frame waits for: the
+        first run of each takes many times as long as later ones. Nothing is remembered of it."""
         black = np.zeros((FACE_PX, FACE_PX, 3), np.uint8)
         self._tracker.warm_up(black)
         self.engine.step(black, self.engine.new_state())
+        self._aside.begin(partial(self._look, []))
+        self._aside.collect(wait=True)
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first of a new stream. Not while other threads are at

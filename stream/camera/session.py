@@ -21,7 +21,7 @@ from stream.camera.preview import Preview
 from stream.camera.reader import Source
 from stream.camera.status import Status
 from stream.camera.virtual import LOOPBACK, VirtualCamera, backends, lacking
-from stream.engine import default_threads, load_engine
+from stream.engine import live_threads, load_engine
 from stream.file import Interrupts
 from stream.retoucher import Retoucher
 
@@ -135,8 +135,7 @@ def _run(
 
 
 def _make_retoucher_of(job: CameraJob) -> Callable[[], Retoucher]:
-    # One core decodes, converts and serves whoever reads the virtual camera.
-    engine = load_engine(job.engine, job.preset, job.threads or default_threads(spared=1))
+    engine = load_engine(job.engine, job.preset, job.threads or live_threads())
     return lambda: Retoucher(job.preset, engine, max_faces=job.max_faces)
 
 

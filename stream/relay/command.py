@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from stream.arguments import add_retoucher, rate, size, whole_from
-from stream.engine import default_threads, load_engine
+from stream.engine import live_threads, load_engine
 from stream.relay.limits import Network
 from stream.relay.options import CODECS, COUNTS, FPS, LEAST_PX, WEEK_S, MediaOptions
 from stream.relay.origins import Origins
@@ -237,9 +237,7 @@ def make_filter_of(options: argparse.Namespace, fps: float) -> MakeFilter:
     from stream.live.filter import LiveFilter
     from stream.retoucher import Retoucher
 
-    # One core decodes, encodes and sends meanwhile.
-    threads = options.threads or default_threads(spared=1)
-    engine = load_engine(options.engine, options.preset, threads)
+    engine = load_engine(options.engine, options.preset, options.threads or live_threads())
 
     def make_retoucher() -> Retoucher:
         return Retoucher(options.preset, engine, max_faces=options.max_faces)

@@ -16,6 +16,7 @@ from stream.engine import (
     available_presets,
     default_threads,
     find_weights,
+    live_threads,
     load_engine,
 )
 from stream.engines.onnx_ import OnnxEngine, parse_contract, to_planes
@@ -231,6 +232,18 @@ def test_default_threads_is_a_sensible_number() -> None:
     assert 1 <= default_threads() <= 4
     assert 1 <= default_threads(spared=1) <= default_threads()
     assert default_threads(spared=1000) == 1
+    assert default_threads(spared=1000, least=1000) == default_threads()
+
+
+@pytest.mark.parametrize(
+    ("cores", "for_files", "for_live"), [(1, 1, 1), (2, 1, 2), (3, 2, 2), (4, 3, 3), (64, 4, 4)]
+)
+def test_a_live_stream_spares_a_core_only_where_two_are_left(
+    monkeypatch: pytest.MonkeyPatch, cores: int, for_files: int, for_live: int
+) -> None:
+    monkeypatch.setattr(engine_module, "_physical_cores", lambda: cores)
+    monkeypatch.setattr(engine_module.os, "sched_getaffinity", lambda _: range(cores), raising=False)
+    assert (default_threads(spared=1), live_threads()) == (for_files, for_live)
 
 
 def test_load_engine_finds_the_packages_own_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
