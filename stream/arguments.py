@@ -139,5 +139,8 @@ def add_retoucher(command: argparse.ArgumentParser) -> None:
         help=f"at most N faces, up to {MOST_FACES} (default: 1)",
     )
     command.add_argument(
-        "--threads", type=whole, metavar="N", help="cores for the network (default: all but one, up to 4)"
+        "--threads",
+        type=whole,
+        metavar="N",
+        help="cores for the network (default: all but one, up to 4; live at least two)",
     )
