@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stream.relay.snapshot import Snapshot, StreamSnapshot
 
-BUCKETS_MS = (1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 20.0, 25.0, 33.0, 50.0, 75.0, 100.0, 200.0, 500.0)
+BUCKETS_MS = (1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 20.0, 25.0, 33.0, 40.0, 50.0, 60.0, 75.0, 100.0, 200.0, 500.0)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 Labels = dict[str, str]
