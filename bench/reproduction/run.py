@@ -22,8 +22,8 @@ from bench.reproduction.judged import (
     without_map,
 )
 from bench.reproduction.kept import read_kept, write_kept
-from bench.reproduction.methods import BPFRE, FULL, IN_TABLES, METHODS, NO_FIR, Method, causal, gmac
-from bench.reproduction.tables import BILATERAL, EMPTY, RAW, Results, parts
+from bench.reproduction.methods import BPFRE, BY_DELTA, FULL, IN_TABLES, METHODS, NO_FIR, Method, causal, gmac
+from bench.reproduction.tables import BILATERAL, EMPTY, RAW, Results, delta_verdict, parts
 from bench.reproduction.trained import (
     Budget,
     Named,
@@ -148,9 +148,21 @@ def write(results: Results, options: argparse.Namespace) -> list[report.Part]:
     written = parts(results)
     pictures = [f"![{title}]({_beside(paths[name], options.out)})\n\n*{title}. {results.said}*"
                 for name, title in PICTURES.items() if name in paths]  # fmt: skip
+    if "fig8" in paths:
+        pictures += [delta_verdict(results), *_unfilled(options.frames)]
     title = "The paper's tables and figures, measured"
     report.write_markdown(title, [*written, "## Figures", *pictures], str(options.out / "paper.md"))
     return written
+
+
+def _unfilled(frames: int) -> list[str]:
+    """That training clips are too short for the longest ring, where they are."""
+    if frames > max(BY_DELTA):
+        return []
+    return [
+        f"Training clips of {frames} frames have {frames - 1} before the last, so that networks of a longer "
+        "ring learn the same and differ in judging alone."
+    ]
 
 
 def _beside(path: Path, folder: Path) -> str:

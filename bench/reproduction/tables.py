@@ -9,7 +9,17 @@ from dataclasses import dataclass, field
 
 from bench.report import Part
 from bench.reproduction.judged import FIGURES, Judged
-from bench.reproduction.methods import ABLATIONS, AUTORETOUCH, BASE, BPFRE, COMPARED, FULL, NO_FIR, NO_MMA
+from bench.reproduction.methods import (
+    ABLATIONS,
+    AUTORETOUCH,
+    BASE,
+    BPFRE,
+    BY_DELTA,
+    COMPARED,
+    FULL,
+    NO_FIR,
+    NO_MMA,
+)
 from bench.reproduction.trained import Spent
 from model.ablate import cell
 
@@ -127,6 +137,26 @@ def _verdict(what: str, results: Results, missed: Sequence[str]) -> str:
     if not missed:
         return f"{what} holds beyond the spread of the seeds ({rule})."
     return f"{what} does not hold beyond the spread of the seeds ({rule}). Not so: {'; '.join(missed)}."
+
+
+def over_fewest(results: Results) -> dict[int, list[float]]:
+    """Gain of each number of references over that of the fewest, seed by seed, dB."""
+    gains = {delta: results.values(method.key, "gain_db") for delta, method in BY_DELTA.items()}
+    fewest = gains[min(gains)]
+    return {
+        delta: [one - least for one, least in zip(of, fewest, strict=True)] for delta, of in gains.items()
+    }
+
+
+def delta_verdict(results: Results) -> str:
+    """What more references gain."""
+    over = {delta: values for delta, values in over_fewest(results).items() if delta > min(BY_DELTA)}
+    said = (
+        f"{delta}: {statistics.fmean(values):+.3f} ± {spread(values):.3f} "
+        f"(more in {sum(value > 0 for value in values)} of {len(values)})"
+        for delta, values in over.items()
+    )
+    return f"Gain in dB over that of delta = {min(BY_DELTA)}, seed by seed: {', '.join(said)}."
 
 
 def maps_verdict(results: Results) -> str:

@@ -224,6 +224,8 @@ def test_the_bench_writes_tables_figures_and_json_and_judges_once(
     for name in ("fig5", "fig6", "fig7", "fig8"):
         assert f"](pictures/paper-{name}.png)" in page
         assert (out / "pictures" / f"paper-{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "over that of delta = 1, seed by seed: 2: " in page
+    assert "clips of 2 frames have 1 before the last" in page
     assert page.count("2 seeds; each network trained from nothing for 2 steps") >= 7
     written = json.loads((tmp_path / "paper.json").read_text())
     assert len(written["networks"]["vretoucher"]) == 2

@@ -104,18 +104,32 @@ def test_every_figure_is_a_picture_and_vfid_has_a_panel_where_it_was_measured(tm
     paths = figures.draw_all(results(), tmp_path)
     assert set(paths) == {"fig5", "fig6", "fig8"}
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths.values())
-    assert len(figures.delta_curve(results()).axes) == 1
+    assert len(figures.delta_curve(results()).axes) == 2
     found = results()
     for key in found.networks:
         found.networks[key] = [judged(1.0, seed, ()) for seed in range(3)]
-    assert len(figures.delta_curve(found).axes) == 2
+    assert len(figures.delta_curve(found).axes) == 3
 
 
 def test_the_delta_curve_shows_each_number_of_references() -> None:
     ahead = {method.key: float(delta) for delta, method in BY_DELTA.items()}
-    line = figures.delta_curve(results(AHEAD | ahead)).axes[0].lines[0]
-    assert list(line.get_xdata()) == [1, 2, 4, 6, 8]
-    assert list(line.get_ydata()) == pytest.approx([1.1, 2.1, 4.1, 6.1, 8.1])
+    gain, over = (axes.lines[0] for axes in figures.delta_curve(results(AHEAD | ahead)).axes)
+    assert list(gain.get_xdata()) == list(over.get_xdata()) == [1, 2, 4, 6, 8]
+    assert list(gain.get_ydata()) == pytest.approx([1.1, 2.1, 4.1, 6.1, 8.1])
+    assert list(over.get_ydata()) == pytest.approx([0.0, 1.0, 3.0, 5.0, 7.0])
+
+
+def test_more_references_are_held_against_the_fewest_seed_by_seed() -> None:
+    found = results()
+    of = {delta: found.networks[method.key] for delta, method in BY_DELTA.items()}
+    for delta, seeds in of.items():
+        for seed, one in enumerate(seeds):
+            one.figures["gain_db"] = 10.0 * seed + (
+                0.5 if delta == 8 else -0.25 if (delta, seed) == (2, 1) else 0.0
+            )
+    said = tables.delta_verdict(found)
+    assert "2: -0.083 ± 0.144 (more in 0 of 3), 4: +0.000 ± 0.000" in said
+    assert "8: +0.500 ± 0.000 (more in 3 of 3)." in said
 
 
 def test_methods_are_what_their_names_say_and_cost_alike() -> None:
