@@ -275,19 +275,17 @@ def _missing(path: Path, preset: str, place: Path) -> str:
     )
 
 
-def default_threads(spared: int = 0, least: int = 1) -> int:
-    """Physical cores this process may use, less the spared ones where as many as `least` are left, at most
-    MAX_DEFAULT_THREADS; at least 1."""
+def default_threads(spared: int = 0) -> int:
+    """Physical cores this process may use, less the spared ones, at most MAX_DEFAULT_THREADS; at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     physical = _physical_cores() or allowed
-    cores = min(physical, allowed)
-    return max(1, min(max(cores - spared, min(least, cores)), MAX_DEFAULT_THREADS))
+    return max(1, min(min(physical, allowed) - spared, MAX_DEFAULT_THREADS))
 
 
 def live_threads() -> int:
     """The default for a live stream: a core is spared for what decodes, encodes and sends meanwhile, but a
     frame does not wait for one thread alone where there are two cores."""
-    return default_threads(spared=1, least=2)
+    return max(default_threads(spared=1), min(2, default_threads()))
 
 
 def _physical_cores() -> int | None:

@@ -129,7 +129,8 @@ class Retoucher:
 
     def warm_up(self) -> None:
         """Run every part once on a black picture, and start the thread for steps that no frame waits for: the
-        first run of each takes many times as long as later ones. Nothing is remembered of it."""
+        first run of each takes many times as long as later ones. Call it before the first frame; nothing is
+        remembered of it."""
         black = np.zeros((FACE_PX, FACE_PX, 3), np.uint8)
         self._tracker.warm_up(black)
         self.engine.step(black, self.engine.new_state())

@@ -122,5 +122,5 @@ def test_untrained_weights_are_marked_and_no_engine_retouches_with_them(
 def test_a_step_stays_within_its_arithmetic(preset: str, gmac: float, mb: float) -> None:
     network = VRetouchEr(PRESETS[preset])
     assert multiply_adds(network) <= gmac
-    # In half floats, as shipped.
+    # As half floats.
     assert sum(2 * parameter.numel() for parameter in network.parameters()) <= mb * 1e6

@@ -14,7 +14,6 @@ from tests.conftest import require
 
 torch = require("torch")
 
-
 from model import ablate  # noqa: E402
 from model import train as training_module  # noqa: E402
 from model.clip_stream import ClipStream  # noqa: E402

@@ -163,9 +163,10 @@ def test_on_a_level_that_spares_the_network_no_frame_waits_for_it(monkeypatch: p
 
 
 def test_warming_up_starts_the_thread_so_that_no_frame_has_to() -> None:
+    before = set(threading.enumerate())
     with Stream(FakeEngine()).retoucher as retoucher:
         retoucher.warm_up()
         assert retoucher._aside.free
-        before = {thread.name for thread in threading.enumerate()}
-    assert any(name.startswith("vretouch-aside") for name in before)
-    assert not any(thread.name.startswith("vretouch-aside") for thread in threading.enumerate())
+        started = [thread.name for thread in set(threading.enumerate()) - before]
+    assert started == ["vretouch-aside_0"]
+    assert not set(threading.enumerate()) - before

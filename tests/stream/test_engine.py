@@ -232,7 +232,6 @@ def test_default_threads_is_a_sensible_number() -> None:
     assert 1 <= default_threads() <= 4
     assert 1 <= default_threads(spared=1) <= default_threads()
     assert default_threads(spared=1000) == 1
-    assert default_threads(spared=1000, least=1000) == default_threads()
 
 
 @pytest.mark.parametrize(
