@@ -7,9 +7,10 @@ SHELL := /bin/bash
 VENV := .venv
 DEV := .venv-dev
 GPU := .venv-gpu
-COMPUTING := tests/bench tests/export tests/model tests/test_architecture.py tests/test_demands.py tests/stream/live/test_load.py $(wildcard tests/stream/test_*.py)
+COMPUTING := tests/bench tests/export tests/model tests/test_architecture.py tests/test_demands.py tests/stream/kernels tests/stream/live/test_load.py $(wildcard tests/stream/test_*.py)
 # Pictures for eyes, and whether every state of the pages fits: by `make screenshots`.
-PICTURES := tests/stream/web/test_screens.py
+BROWSERS := tests/stream/web
+PICTURES := $(BROWSERS)/test_screens.py
 PIP := -m pip install -qq --disable-pip-version-check --no-compile
 
 # A name on PATH may be a shim that does not run, so each candidate has to show its version.
@@ -27,7 +28,7 @@ echo "making $(1) with $$("$$python" --version)"; \
 "$$python" -m venv --clear $(1)
 endef
 
-.PHONY: help venv venv-dev demo test check unit screenshots test-gpu bench clean
+.PHONY: help venv venv-dev demo test check unit playing browsing screenshots test-gpu bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -59,10 +60,17 @@ check: venv-dev
 	@$(DEV)/bin/ruff format --check --quiet . || { echo "some files are not formatted; run: $(DEV)/bin/ruff format" >&2; exit 1; }
 	@$(DEV)/bin/mypy
 
-# Beside one another what only computes; by itself what listens, sends and plays in real time.
+# First what only computes, on all cores; then, at once, what plays in real time and mostly waits.
 unit: venv-dev
 	@OMP_NUM_THREADS=1 $(DEV)/bin/python -m pytest $(COMPUTING) --numprocesses auto --maxprocesses 4 --dist worksteal
-	@$(DEV)/bin/python -m pytest tests $(COMPUTING:%=--ignore=%) --ignore=$(PICTURES)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target playing browsing
+
+playing: venv-dev
+	@$(DEV)/bin/python -m pytest tests $(COMPUTING:%=--ignore=%) --ignore=$(BROWSERS)
+
+# A process of its own also because Playwright's event loop leaves no room for another.
+browsing: venv-dev
+	@$(DEV)/bin/python -m pytest $(BROWSERS) --ignore=$(PICTURES)
 
 screenshots: venv-dev ## Take pictures of every state of the relay's pages (screenshots/)
 	@VRETOUCH_SCREENSHOTS=screenshots $(DEV)/bin/python -m pytest $(PICTURES)

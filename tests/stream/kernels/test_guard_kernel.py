@@ -32,7 +32,11 @@ def lowered(
     return out, after
 
 
-@pytest.mark.parametrize("keep", [{MOLES}, {FRECKLES}, {MOLES, FRECKLES}, set()], ids="+".join)
+@pytest.mark.parametrize(
+    "keep",
+    [{MOLES}, {FRECKLES}, {MOLES, FRECKLES}, set()],
+    ids=["moles", "freckles", "moles+freckles", "nothing"],
+)
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_it_is_lowered_as_on_a_cpu(machine: Machine, keep: set[str], dtype: str) -> None:
     newest = likely(0, dtype)

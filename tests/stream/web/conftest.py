@@ -207,7 +207,10 @@ def relay() -> Iterator[Relay]:
 
 @pytest.fixture
 def visiting() -> Iterator[Callable[..., Visit]]:
-    """visiting(browser, relay, **context options): a window, whose pages are looked over at the end."""
+    """visiting(browser, relay, **context options): a window, whose pages are looked over at the end.
+
+    A test that has a relay of its own names it before this, so that it ends after the pages that ask it.
+    """
     visits: list[Visit] = []
 
     def visited(browser: Browser, relay: Relay, **options: Any) -> Visit:

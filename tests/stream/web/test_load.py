@@ -49,7 +49,7 @@ def shows(page: Page, level: str) -> None:
 
 
 def test_the_page_says_what_the_load_leaves(
-    visiting: Callable[..., Visit], browser: Browser, relay: Relay, takes_ms: Path
+    relay: Relay, visiting: Callable[..., Visit], browser: Browser, takes_ms: Path
 ) -> None:
     page = visiting(browser, relay).live()
     shows(page, "Full")

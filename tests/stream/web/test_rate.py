@@ -56,7 +56,7 @@ def lead_through(ways: list[NarrowWay], page: Page) -> None:
 
 
 def test_the_relay_sends_what_the_way_carries(
-    visiting: Callable[..., Visit], browser: Browser, relay: Relay, ways: list[NarrowWay]
+    relay: Relay, visiting: Callable[..., Visit], browser: Browser, ways: list[NarrowWay]
 ) -> None:
     visit = visiting(browser, relay)
     page = visit.open()

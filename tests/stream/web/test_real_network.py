@@ -98,7 +98,7 @@ def known(page: Page, selector: str) -> tuple[int, RgbImage]:
 
 
 def test_marks_go_and_all_else_stays(
-    visiting: Callable[..., Visit], browser: Browser, relay: Relay, truths: dict[int, Truth], codec: str
+    relay: Relay, visiting: Callable[..., Visit], browser: Browser, truths: dict[int, Truth], codec: str
 ) -> None:
     visit = visiting(browser, relay)
     page = visit.live()
@@ -114,7 +114,7 @@ def test_marks_go_and_all_else_stays(
         number, rgb = seen[-1]
         return truths[number].left(rgb) < 0.4
 
-    until(page, marks_are_gone)
+    until(page, marks_are_gone, at_most_s=40.0)
     number, rgb = seen[-1]
     assert truths[number].distance(rgb) < 0.6
     assert truths[number].aside(rgb) < 4.0
