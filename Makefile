@@ -8,9 +8,11 @@ VENV := .venv
 DEV := .venv-dev
 GPU := .venv-gpu
 COMPUTING := tests/bench tests/export tests/model tests/test_architecture.py tests/test_demands.py tests/stream/kernels tests/stream/live/test_load.py $(wildcard tests/stream/test_*.py)
-# Pictures for eyes, and whether every state of the pages fits: by `make screenshots`.
 BROWSERS := tests/stream/web
+# Pictures for eyes, and whether every state of the pages fits: by `make screenshots`.
 PICTURES := $(BROWSERS)/test_screens.py
+# Of two at once, first all that one says, then all of the other; make 3.81 (macOS) mixes them.
+WHOLE := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 PIP := -m pip install -qq --disable-pip-version-check --no-compile
 
 # A name on PATH may be a shim that does not run, so each candidate has to show its version.
@@ -63,7 +65,7 @@ check: venv-dev
 # First what only computes, on all cores; then, at once, what plays in real time and mostly waits.
 unit: venv-dev
 	@OMP_NUM_THREADS=1 $(DEV)/bin/python -m pytest $(COMPUTING) --numprocesses auto --maxprocesses 4 --dist worksteal
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target playing browsing
+	@$(MAKE) --no-print-directory --jobs=2 $(WHOLE) playing browsing
 
 playing: venv-dev
 	@$(DEV)/bin/python -m pytest tests $(COMPUTING:%=--ignore=%) --ignore=$(BROWSERS)
