@@ -39,7 +39,12 @@ def is_trained(preset: str) -> bool:
 def network_of(preset: str, delta: int | None = None) -> VRetouchEr:
     """The preset's network, trained where it can be, with a ring of `delta` slots (its own by default)."""
     network = load_preset(preset) if is_trained(preset) else untrained_network(preset)
-    if delta is None or delta == network.config.delta:
+    return network if delta is None else with_ring(network, delta)
+
+
+def with_ring(network: VRetouchEr, delta: int) -> VRetouchEr:
+    """The network with a ring of `delta` slots, on which no weight depends."""
+    if delta == network.config.delta:
         return network
     other = VRetouchEr(replace(network.config, delta=delta)).eval()
     other.load_state_dict(network.state_dict())

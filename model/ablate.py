@@ -157,11 +157,11 @@ def run(options: argparse.Namespace) -> None:
     held_out = ClipSampler(options.faces, JUDGED_BY, split="heldout", seed=99)
     judged = [held_out.sample(4) for _ in range(JUDGED_BATCHES)]
     options.out.mkdir(parents=True, exist_ok=True)
-    asked = ("steps", "base_steps", "batch", "frames", "size", "rate", "seed", "seeds")
+    asked = ("steps", "base_steps", "batch", "frames", "size", "rate", "bf16", "seed", "seeds")
     settings = {k: getattr(options, k) for k in asked} | {"judged clips": 4 * JUDGED_BATCHES}
     variants = [v for v in VARIANTS if v.name in (options.variants or [v.name])]
     with tempfile.TemporaryDirectory() as unused:
-        of_a_step = {k: getattr(options, k) for k in ("batch", "frames", "size", "rate", "seed")}
+        of_a_step = {k: getattr(options, k) for k in ("batch", "frames", "size", "rate", "seed", "bf16")}
         common = Options(options.faces, Path(unused), average=0.98, **of_a_step)
         if options.base_steps:
             start = base_of(start, options.faces, replace(common, steps=options.base_steps))
@@ -200,6 +200,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--frames", type=positive, default=4, help="frames of a clip, an even number")
     p.add_argument("--size", type=side, default=256, help="side of a crop, a multiple of 64, at most 512")
     p.add_argument("--rate", type=above_zero, default=4e-4)
+    p.add_argument("--bf16", action="store_true", help="train in bfloat16, as `python -m model.train`")
     p.add_argument("--seed", type=int, default=5, help="the first of them")
     p.add_argument("--seeds", type=positive, default=1, help="how often all of it is done (1)")
     options = p.parse_args(argv)

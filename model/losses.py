@@ -1,5 +1,5 @@
-"""Losses of flow, map and retouching (Eq. 1, 7, 9), the gain, and a temporal one in face coordinates along
-the known flow."""
+"""Losses of flow, map and retouching (Eq. 1, 7, 9), the gain, what is left of the error, and a temporal one
+in face coordinates along the known flow."""
 
 from dataclasses import dataclass, fields
 
@@ -14,6 +14,7 @@ from model.warp import warp
 RARITY = 3.0
 BROAD_LEVELS = (8, 16, 32, 64)
 USUAL_ERROR, LEAST_ERROR = 0.45 / 255, 0.2 / 255
+SEEN_ERROR = 1 / 255
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,14 @@ class LossWeights:
     flow: float = 0.1
     temporal: float = 60.0
     gain: float = 0.2
+    left: float = 0.0
     imperfection: float = 1.0
     keep: float = 4.0
 
 
-# For a network that cannot tell marks yet: the L1 terms are least where nothing is changed, the gain is not.
-GAIN_LED = LossWeights(retouch=0.0, detail=0.0, broad=0.0, temporal=12.0, gain=1.0)
+# For a network that cannot tell marks yet: the L1 terms are least where nothing is changed, and the gain
+# punishes what is done to faint clips most; the share of the error that is left does neither.
+GAIN_LED = LossWeights(retouch=0.0, detail=0.0, broad=0.0, temporal=12.0, gain=0.0, left=1.0)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Terms:
     flow: Tensor
     temporal: Tensor
     gain: Tensor
+    left: Tensor
 
     def total(self, weights: LossWeights) -> Tensor:
         """Their weighted sum."""
@@ -121,8 +125,22 @@ def clip_weight(truth: Truth) -> Tensor:
 def gain_loss(error: Tensor, truth: Truth) -> Tensor:
     """Mean over clips of the log of the squared error over that of the raw face: the gain but for sign and
     unit."""
-    left, before = (x.square().mean((1, 2, 3)) + LEAST_ERROR**2 for x in (error, truth.raw - truth.target))
-    return torch.log(left / before).mean()
+    return torch.log(_left(error, truth, LEAST_ERROR)).mean()
+
+
+def left_loss(error: Tensor, truth: Truth) -> Tensor:
+    """Mean over clips of the squared error as part of the raw face's, less 1: 0 where nothing is changed.
+
+    Beside the gain it forgives what is done to a face with next to nothing to do, which the gain's logarithm
+    makes most of: a network that cannot tell marks yet learns from the gain to leave all faces alone.
+    """
+    return _left(error, truth, SEEN_ERROR).mean() - 1
+
+
+def _left(error: Tensor, truth: Truth, least: float) -> Tensor:
+    """Of each clip, mean squared error over that of the raw face [B]; `least` is added to both's root."""
+    left, before = (x.square().mean((1, 2, 3)) + least**2 for x in (error, truth.raw - truth.target))
+    return left / before
 
 
 def map_loss(trace: Trace, mask: Tensor, truth: Tensor, keep: Tensor) -> Tensor:
@@ -196,5 +214,6 @@ def frame_terms(
         if error_prev is None
         else weighted_l1(error - warp(error_prev.detach(), truth.flow), weight),
         gain=gain_loss(error, truth),
+        left=left_loss(error, truth),
     )
     return terms, error

@@ -33,7 +33,8 @@ class Options:
         shine at most, so that it is learnt late.
     clean_share: clips with nothing painted, which teach the network to leave skin alone.
     compile: fuse the network and the losses with torch.compile; minutes at the start, a tenth less a step.
-    gain_first: part of the budget in which the gain leads the loss; for a network that begins with nothing.
+    gain_first: part of the budget in which the squared error that is left leads the loss; for a network that
+        begins with nothing.
     leak: slope of ReLU's gradient below 0 (model.encoder.leaking), but for the end of the budget; for
         a network that begins with nothing, whose features die otherwise.
     teacher: weights of a wider network to learn from (model.distil).
@@ -129,7 +130,7 @@ def _add_loss(p: argparse.ArgumentParser) -> None:
         "--gain-first",
         type=share,
         default=Options.gain_first,
-        help="part of the budget in which the gain leads the loss, 0 to 1: from nothing it learns sooner",
+        help="part of the budget in which the squared error leads, 0 to 1: from nothing it learns sooner",
     )
     p.add_argument(
         "--leak",

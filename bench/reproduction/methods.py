@@ -28,12 +28,14 @@ class Method:
         title: as the paper writes it.
         system: "live" for the causal network, else one of the earlier systems.
         changed: of the causal network's sizes.
+        delta: number of references, where nothing else differs from the full network; else None.
     """
 
     key: str
     title: str
     system: str = "live"
     changed: Callable[[Config], Config] = lambda config: config
+    delta: int | None = None
 
     def config(self, name: str) -> Config:
         """The causal network's sizes of the preset `name`, changed."""
@@ -47,7 +49,8 @@ class Method:
 
 
 def _with(delta: int) -> Method:
-    return Method(f"delta-{delta}", f"VRetouchEr, delta {delta}", changed=lambda c: replace(c, delta=delta))
+    key, title = f"delta-{delta}", f"VRetouchEr, delta {delta}"
+    return Method(key, title, changed=lambda c: replace(c, delta=delta), delta=delta)
 
 
 FULL = Method("vretoucher", "VRetouchEr")
@@ -61,6 +64,14 @@ COMPARED = (AUTORETOUCH, BPFRE, FULL)
 ABLATIONS = (BASE, NO_MMA, NO_FIR, FULL)
 IN_TABLES = tuple(dict.fromkeys((*COMPARED, *ABLATIONS)))
 METHODS = tuple(dict.fromkeys((*IN_TABLES, *BY_DELTA.values())))
+
+
+def learns_as(method: Method, name: str, frames: int) -> Method:
+    """The method whose training at preset `name` on clips of `frames` frames is this one's too, step by step:
+    the full network where neither ring is ever full."""
+    if method.delta is None or frames - 1 > min(method.delta, FULL.config(name).delta):
+        return method
+    return FULL
 
 
 def causal(network: VRetouchEr | Earlier) -> Causal:

@@ -22,7 +22,18 @@ from bench.reproduction.judged import (
     without_map,
 )
 from bench.reproduction.kept import read_kept, write_kept
-from bench.reproduction.methods import BPFRE, BY_DELTA, FULL, IN_TABLES, METHODS, NO_FIR, Method, causal, gmac
+from bench.reproduction.methods import (
+    BPFRE,
+    BY_DELTA,
+    FULL,
+    IN_TABLES,
+    METHODS,
+    NO_FIR,
+    Method,
+    causal,
+    gmac,
+    learns_as,
+)
 from bench.reproduction.tables import BILATERAL, EMPTY, RAW, Results, delta_verdict, parts
 from bench.reproduction.trained import (
     Budget,
@@ -74,7 +85,8 @@ def measure(options: argparse.Namespace, say: Say) -> Results:
         say("VGG-19's weights are not here: the earlier systems train without their perceptual term (--vgg)")
     # Seed by seed, so that a run that is stopped has whole comparisons.
     wanted = [(method, seed) for seed in range(options.seeds) for method in methods]
-    train_all(work, wanted, options.jobs)
+    trainings = work.trainings(methods)
+    train_all(work, [(method, seed) for seed in range(options.seeds) for method in trainings], options.jobs)
     judge_all(work, wanted, options)
     clips, seen_by = clips_of(options.faces, options.clips, options.judged_frames), seers_of(options.i3d)
     untrained = {RAW: nothing, BILATERAL: bilateral}
@@ -115,8 +127,7 @@ def judgement(work: Work, method: Method, seed: int, options: argparse.Namespace
     """One network's figures; kept beside it, as judging takes a while too, with all that they depend on."""
     network, spent = work.trained(method, seed)
     seen_by = seers_of(options.i3d)
-    folder = work.folder(method, seed)
-    path = folder / "judged.json"
+    path = work.folder(method, seed) / "judged.json"
     asked = {
         "faces": str(work.faces.resolve()),
         "clips": options.clips,
@@ -124,7 +135,7 @@ def judgement(work: Work, method: Method, seed: int, options: argparse.Namespace
         "i3d": str(options.i3d),
         "lpips at hand": not isinstance(seen_by.lpips, str),
         "vfid at hand": not isinstance(seen_by.vfid, str),
-        "weights": hashlib.sha256((folder / "weights.pt").read_bytes()).hexdigest(),
+        "weights": hashlib.sha256(work.weights(method, seed).read_bytes()).hexdigest(),
     }
     kept = read_kept(path)
     if kept is not None and kept["asked"] == asked:
@@ -132,6 +143,7 @@ def judgement(work: Work, method: Method, seed: int, options: argparse.Namespace
     work.say(f"judging {method.title}, seed {seed}")
     clips = clips_of(work.faces, options.clips, options.judged_frames)
     judged = judge(frames_of(causal(network)), clips, seen_by)
+    path.parent.mkdir(exist_ok=True)
     write_kept(path, {"asked": asked, "judged": judged.to_dict()})
     return judged, spent
 
@@ -149,19 +161,21 @@ def write(results: Results, options: argparse.Namespace) -> list[report.Part]:
     pictures = [f"![{title}]({_beside(paths[name], options.out)})\n\n*{title}. {results.said}*"
                 for name, title in PICTURES.items() if name in paths]  # fmt: skip
     if "fig8" in paths:
-        pictures += [delta_verdict(results), *_unfilled(options.frames)]
+        pictures += [delta_verdict(results), *_unfilled(work.budget)]
     title = "The paper's tables and figures, measured"
     report.write_markdown(title, [*written, "## Figures", *pictures], str(options.out / "paper.md"))
     return written
 
 
-def _unfilled(frames: int) -> list[str]:
-    """That training clips are too short for the longest ring, where they are."""
-    if frames > max(BY_DELTA):
+def _unfilled(budget: Budget) -> list[str]:
+    """Which rings training clips are too short for."""
+    name, frames = budget.preset, budget.frames
+    same = [str(delta) for delta, method in BY_DELTA.items() if learns_as(method, name, frames) is FULL]
+    if len(same) < 2:
         return []
     return [
-        f"Training clips of {frames} frames have {frames - 1} before the last, so that networks of a longer "
-        "ring learn the same and differ in judging alone."
+        f"Training clips of {frames} frames have {frames - 1} before the last, so that networks of delta "
+        f"{', '.join(same)} learn the same step by step: they are trained once, and differ in judging alone."
     ]
 
 

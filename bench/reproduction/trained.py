@@ -7,7 +7,7 @@ import hashlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,9 +16,10 @@ from typing import Any, TypeAlias
 
 import torch
 
+from bench.networks import with_ring
 from bench.report import BenchError
 from bench.reproduction.kept import read_kept, write_kept
-from bench.reproduction.methods import METHODS, Method
+from bench.reproduction.methods import METHODS, Method, learns_as
 from model.data.clips import Clip, ClipConfig, ClipSampler
 from model.earlier import options as earlier_options
 from model.earlier import train as earlier_train
@@ -127,8 +128,25 @@ class Work:
         """Of one network."""
         return self.kept / f"{method.key}-seed{seed}"
 
+    def weights(self, method: Method, seed: int) -> Path:
+        """File of one network's weights."""
+        return self.folder(self.taught(method), seed) / "weights.pt"
+
+    def taught(self, method: Method) -> Method:
+        """The method whose training gives this one's weights."""
+        return learns_as(method, self.budget.preset, self.budget.frames)
+
+    def trainings(self, methods: Iterable[Method]) -> list[Method]:
+        """The methods that must be trained to have all of these."""
+        return list(dict.fromkeys(self.taught(method) for method in methods))
+
     def trained(self, method: Method, seed: int) -> tuple[VRetouchEr | Earlier, Spent]:
         """The network, trained now as far as it is not yet."""
+        taught = self.taught(method)
+        if taught is not method:
+            network, spent = self.trained(taught, seed)
+            assert isinstance(network, VRetouchEr) and method.delta is not None
+            return with_ring(network, method.delta), spent
         folder = self.folder(method, seed)
         done = folder / "done.json"
         kept = read_kept(done)
@@ -138,12 +156,10 @@ class Work:
             train_one = self._train_earlier if method.system in EARLIER else self._train_causal
             kept = asdict(train_one(method, seed))
             write_kept(done, kept)
-        network: VRetouchEr | Earlier
+        weights = self.weights(method, seed)
         if method.system in EARLIER:
-            network = load_earlier(method.system, folder / "weights.pt")
-        else:
-            network = load_weights(folder / "weights.pt")
-        return network, Spent(**kept)
+            return load_earlier(method.system, weights), Spent(**kept)
+        return load_weights(weights), Spent(**kept)
 
     def _train_causal(self, method: Method, seed: int) -> Spent:
         training = Training(

@@ -265,6 +265,28 @@ def test_a_faint_clip_counts_as_much_as_a_strong_one_beside_it() -> None:
         assert float(terms.gain) == pytest.approx(math.log(0.5) + math.log(0.9), rel=0.01)
 
 
+def test_what_is_done_to_a_faint_clip_costs_the_gain_more_than_the_share_that_is_left() -> None:
+    raw = torch.full((1, 3, 64, 64), 0.5)
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 8:40, 8:40] = 1.0
+    costs = {}
+    for much in (0.0, 0.2):
+        truth = Truth(raw, raw - much * mask, mask, torch.zeros(1, 2, 64, 64), torch.zeros(1, 2, 64, 64))
+        step, trace = perfect(truth)
+        for changed in (0.0, 0.5 / 255):
+            tinted = step._replace(residual=torch.full_like(raw, changed))
+            terms, _ = frame_terms(tinted, trace, truth, None, LossWeights())
+            costs[much, changed] = (float(terms.gain), float(terms.left))
+    for much in (0.0, 0.2):
+        assert costs[much, 0.0] == pytest.approx((0.0, 0.0), abs=1e-6)
+    gain, left = costs[0.0, 0.5 / 255]
+    assert gain == pytest.approx(math.log(1 + 0.5**2 / 0.2**2), rel=1e-3)
+    assert left == pytest.approx(0.5**2, rel=1e-3)
+    half = perfect(truth)[0]
+    terms, _ = frame_terms(half._replace(residual=0.5 * half.residual), trace, truth, None, LossWeights())
+    assert float(terms.left) == pytest.approx(0.25 - 1, rel=1e-2)
+
+
 def test_muon_turns_the_kernels_where_they_lie_and_stops_where_it_was_told() -> None:
     torch.manual_seed(0)
     network = VRetouchEr(PRESETS["tiny"])

@@ -262,7 +262,7 @@ def test_the_gain_leads_as_long_as_asked(faces_dir: Path, tmp_path: Path) -> Non
     training = Training(options(faces_dir, tmp_path, steps=10, gain_first=0.4))
     led = []
     for training.progress.step in (0, 3, 4, 9):
-        led.append(training.weights.gain * 10 > training.weights.retouch)
+        led.append(training.weights.left > training.weights.retouch)
     assert led == [True, True, False, False]
     clip = ClipSampler(faces_dir, ClipConfig(size=64, frames=3), seed=1).sample(2)
     losses = {}

@@ -23,13 +23,22 @@ from bench.report import BenchError  # noqa: E402
 from bench.reproduction import run  # noqa: E402
 from bench.reproduction.judged import HeldOut, frames_of, held_out, judge, with_empty_map, without_map  # noqa: E402
 from bench.reproduction.kept import read_kept, write_kept  # noqa: E402
-from bench.reproduction.methods import AUTORETOUCH, FULL, IN_TABLES, METHODS, NO_FIR, Method  # noqa: E402
+from bench.reproduction.methods import (  # noqa: E402
+    AUTORETOUCH,
+    BY_DELTA,
+    FULL,
+    IN_TABLES,
+    METHODS,
+    NO_FIR,
+    Method,
+    learns_as,
+)
 from bench.reproduction.trained import Budget, Work, train_all  # noqa: E402
 from bench.scores import Seers  # noqa: E402
 from model.data.portraits import FacesError  # noqa: E402
 from model.earlier.weights import save_earlier  # noqa: E402
 from model.systems import EARLIER  # noqa: E402
-from model.weights import save_weights  # noqa: E402
+from model.weights import load_weights, save_weights  # noqa: E402
 
 SMALL = Budget(minutes=1e9, steps=2, batch=1, frames=2, size=64, preset="tiny")
 ASKED = ["--preset", "tiny", "--steps", "2", "--batch", "1", "--frames", "2", "--size", "64"]
@@ -47,7 +56,7 @@ def keep_untrained(faces: Path, kept: Path, seeds: int, methods: Sequence[Method
     """Networks as they begin, as if they were trained."""
     made, _ = work(faces, kept)
     for seed in range(seeds):
-        for method in methods:
+        for method in made.trainings(methods):
             torch.manual_seed(seed)
             network, folder = method.untrained("tiny"), made.folder(method, seed)
             if method.system in EARLIER:
@@ -75,6 +84,27 @@ def test_a_network_is_trained_once_kept_and_taken_from_there(
     )
     if method is NO_FIR:
         assert first.config.fir is False and first.config.delta == FULL.config("tiny").delta
+
+
+def test_a_ring_that_clips_do_not_fill_is_trained_as_the_full_one_is(faces_dir: Path, tmp_path: Path) -> None:
+    own = {
+        frames: [d for d, method in BY_DELTA.items() if learns_as(method, "live", frames) is method]
+        for frames in (2, 4, 7, 8)
+    }
+    assert own == {2: [6], 4: [1, 2, 6], 7: [1, 2, 4, 6], 8: [1, 2, 4, 6, 8]}
+    made, said = work(faces_dir, tmp_path / "once")
+    assert made.trainings(BY_DELTA.values()) == [FULL]
+    (full, _), (one, _) = made.trained(FULL, 1), made.trained(BY_DELTA[1], 1)
+    assert said == ["training VRetouchEr, seed 1"] and (full.config.delta, one.config.delta) == (2, 1)
+    apart, _ = work(faces_dir, tmp_path / "apart", replace(SMALL, frames=3))
+    for delta, same in ((1, False), (2, True)):
+        folders = [apart.folder(method, 1) for method in (BY_DELTA[delta], FULL)]
+        for method, folder in zip((BY_DELTA[delta], FULL), folders, strict=True):
+            folder.mkdir(exist_ok=True)
+            assert apart._train_causal(method, 1).steps == 2
+        found, wanted = (load_weights(folder / "weights.pt") for folder in folders)
+        weights = zip(found.parameters(), wanted.parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in weights) == same
 
 
 def test_networks_trained_at_a_time_are_those_trained_one_after_another(
@@ -225,7 +255,7 @@ def test_the_bench_writes_tables_figures_and_json_and_judges_once(
         assert f"](pictures/paper-{name}.png)" in page
         assert (out / "pictures" / f"paper-{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "over that of delta = 1, seed by seed: 2: " in page
-    assert "clips of 2 frames have 1 before the last" in page
+    assert "clips of 2 frames have 1 before the last, so that networks of delta 1, 2, 4, 6, 8 learn" in page
     assert page.count("2 seeds; each network trained from nothing for 2 steps") >= 7
     written = json.loads((tmp_path / "paper.json").read_text())
     assert len(written["networks"]["vretoucher"]) == 2
