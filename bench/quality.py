@@ -20,6 +20,7 @@ from bench.budgets import QUALITY, SECOND, UNPAINTED, Budget, judge
 from bench.clips import DEFAULT_PORTRAITS, HeldoutClips, faces_folder
 from bench.judge import ClipFigures, ClipJudge, Footage, FrameTruth, Ground, truth_of
 from bench.metrics import Pixels, changed_bytes
+from bench.noise import with_noise
 from bench.paths import ClipPath, FramePath, NetworkPath, Retouched, engine_for
 from bench.report import BenchError
 from bench.second.clips import SecondClips
@@ -46,6 +47,7 @@ GENERATORS = {
     "unpainted": Generator(partial(SecondClips, painted=False), UNPAINTED),
 }
 Moved = Callable[[Pixels, Pixels], float]
+MOST_NOISE = 64.0
 _STRENGTH_0_FRAMES = 3
 _MEANS = tuple(
     f.name
@@ -291,6 +293,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep", type=traits, default=DEFAULT, metavar="TRAITS", help="as of `vretouch file` (moles)"
     )
+    parser.add_argument(
+        "--noise",
+        type=float,
+        default=0.0,
+        metavar="LEVELS",
+        help="a sensor's, laid on raw and target alike (0)",
+    )
     parser.add_argument("--network-only", action="store_true", help="aligned faces straight into the network")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="write a picture sheet")
     parser.add_argument("--sheet-clips", type=int, default=12, metavar="N", help="clips on the sheet (12)")
@@ -302,6 +311,10 @@ def main(options: argparse.Namespace) -> int:
     if options.clips < 1 or options.frames < 2:
         raise BenchError(
             f"{options.clips} clips of {options.frames} frames; give at least 1 clip and 2 frames"
+        )
+    if not 0.0 <= options.noise <= MOST_NOISE:
+        raise BenchError(
+            f"--noise {options.noise:g} is no noise of a picture; give 0 to {MOST_NOISE:g} levels"
         )
     _needs_torch()
     engine = _engine(options)
@@ -316,7 +329,7 @@ def main(options: argparse.Namespace) -> int:
             _say,
             partial(mesh_moved, models),
         )
-        outcome = _run(clips(options.clips), engine, plan, options)
+        outcome = _run(with_noise(clips(options.clips), options.noise), engine, plan, options)
     settings = vars(options) | {
         "engine": engine.name,
         "keep": sorted(options.keep),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import IterableDataset
 
+from model.data.camera import CameraConfig
 from model.data.clips import Clip, ClipConfig, ClipSampler
 from model.data.portraits import Portraits
 from model.distributed import rank
@@ -37,6 +38,7 @@ class ClipStream(IterableDataset[Clip]):
             density=o.density,
             diffuse=o.diffuse,
             clean_share=o.clean_share,
+            camera=CameraConfig(noise_levels=o.noise * CameraConfig.noise_levels),
         )
         sampler = ClipSampler(o.faces, config, split="train", seed=seed)
         waiting: list[Clip] = []

@@ -31,6 +31,7 @@ class Options:
     density: factor on the number of marks: a denser clip teaches more a minute.
     diffuse: factor on how often redness, shine, shadow and the like are drawn: a clip has many marks, but one
         shine at most, so that it is learnt late.
+    noise: factor on the most noise that a camera of theirs has, which by itself is a good camera's.
     clean_share: clips with nothing painted, which teach the network to leave skin alone.
     compile: fuse the network and the losses with torch.compile; minutes at the start, a tenth less a step.
     gain_first: part of the budget in which the squared error that is left leads the loss; for a network that
@@ -58,6 +59,7 @@ class Options:
     takes: int = 2
     density: float = 1.5
     diffuse: float = 1.2
+    noise: float = 1.0
     clean_share: float = 0.08
     compile: bool = False
     gain_first: float = 0.0
@@ -116,6 +118,12 @@ def _add_clips(p: argparse.ArgumentParser) -> None:
     p.add_argument("--density", type=float, default=Options.density, help="factor on the number of marks")
     p.add_argument(
         "--diffuse", type=float, default=Options.diffuse, help="factor on what has no border: redness, shine"
+    )
+    p.add_argument(
+        "--noise",
+        type=above_zero,
+        default=Options.noise,
+        help="factor on the cameras' noise: 2.4 for rooms with little light",
     )
     p.add_argument(
         "--clean-share",

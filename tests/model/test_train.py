@@ -128,6 +128,19 @@ def test_the_stream_gives_other_clips_after_a_resume(faces_dir: Path, tmp_path: 
     assert not torch.equal(fresh.raw, later.raw)
 
 
+def test_cameras_have_as_much_noise_as_asked(faces_dir: Path, tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    rough = []
+    try:
+        for noise in (0.001, 1.0, 4.0):
+            chosen = options(faces_dir, tmp_path, batch=8, frames=1, noise=noise)
+            raw = next(iter(ClipStream(chosen, 0))).raw
+            rough.append(float((raw - torch.nn.functional.avg_pool2d(raw[:, 0], 3, 1, 1)[:, None]).std()))
+    finally:
+        torch.set_num_threads(threads)
+    assert rough[0] < rough[1] < rough[2]
+
+
 def test_each_face_is_filmed_twice_and_its_takes_lie_apart(faces_dir: Path, tmp_path: Path) -> None:
     stream = iter(ClipStream(options(faces_dir, tmp_path, batch=8, frames=1, takes=2), 0))
     threads = torch.get_num_threads()

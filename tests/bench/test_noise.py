@@ -1,0 +1,37 @@
+"""A room with little light: noise laid on raw and target alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.__main__ import main
+from bench.noise import with_noise
+from tests.bench import staged
+
+
+def test_raw_and_target_carry_the_same_noise_and_frames_their_own() -> None:
+    still = staged.footage()
+    (noisy,) = with_noise([still], 6.0)
+    laid = noisy.raw_u8.astype(int) - still.raw_u8
+    same = (still.raw_u8 == still.target_u8).all(-1)
+    assert np.array_equal(laid[same], (noisy.target_u8.astype(int) - still.target_u8)[same])
+    assert float(laid.std()) == pytest.approx(6.0, rel=0.03) and abs(float(laid.mean())) < 0.1
+    assert abs(float(np.corrcoef(laid[0].ravel(), laid[1].ravel())[0, 1])) < 0.02
+    assert noisy.map is still.map and noisy.name == still.name
+
+
+def test_clips_differ_in_noise_seeds_too_and_none_is_none() -> None:
+    still = staged.footage()
+    one, other = with_noise([still, still], 3.0)
+    assert not np.array_equal(one.raw_u8, other.raw_u8)
+    (again,), (fresh,) = with_noise([still], 3.0), with_noise([still], 3.0, seed=1)
+    assert np.array_equal(one.raw_u8, again.raw_u8) and not np.array_equal(one.raw_u8, fresh.raw_u8)
+    (left,) = with_noise([still], 0.0)
+    assert left is still
+
+
+@pytest.mark.parametrize("levels", ["-1", "nan", "100"])
+def test_what_is_no_noise_of_a_picture_is_refused(levels: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["quality", "--noise", levels]) == 2
+    assert "give 0 to 64 levels" in capsys.readouterr().err
