@@ -11,7 +11,7 @@ from bench.judge import Footage
 from bench.metrics import Floats, Pixels
 
 
-def with_noise(footages: Iterable[Footage], levels: float, seed: int = 0) -> Iterator[Footage]:
+def with_noise(footages: Iterable[Footage], levels: float, seed: int) -> Iterator[Footage]:
     """Each clip with Gaussian noise in raw and target alike, of its own in every frame, pixel and channel.
 
     levels: its standard deviation, of 255; 0 leaves the clips as they are.

@@ -47,7 +47,7 @@ GENERATORS = {
     "unpainted": Generator(partial(SecondClips, painted=False), UNPAINTED),
 }
 Moved = Callable[[Pixels, Pixels], float]
-MOST_NOISE = 64.0
+_MOST_NOISE = 64.0
 _STRENGTH_0_FRAMES = 3
 _MEANS = tuple(
     f.name
@@ -219,7 +219,9 @@ def tables(outcome: Outcome, figures: dict[str, float | None], budgets: tuple[Bu
             + report.table(("imperfections", "parts", "share of all", "left of it", "left of all"), kinds),
             "The clips with the least gain\n"
             + report.table(("clip", "Monk", "gain, dB", "removal", "drift", "flicker", "found"), worst),
-            report.verdict_table(judge(budgets, figures)),
+            report.verdict_table(judge(budgets, figures))
+            if budgets
+            else "There are no targets for these clips.",
         )
     )
 
@@ -312,9 +314,9 @@ def main(options: argparse.Namespace) -> int:
         raise BenchError(
             f"{options.clips} clips of {options.frames} frames; give at least 1 clip and 2 frames"
         )
-    if not 0.0 <= options.noise <= MOST_NOISE:
+    if not 0.0 <= options.noise <= _MOST_NOISE:
         raise BenchError(
-            f"--noise {options.noise:g} is no noise of a picture; give 0 to {MOST_NOISE:g} levels"
+            f"--noise {options.noise:g} is no noise of a picture; give 0 to {_MOST_NOISE:g} levels"
         )
     _needs_torch()
     engine = _engine(options)
@@ -329,17 +331,18 @@ def main(options: argparse.Namespace) -> int:
             _say,
             partial(mesh_moved, models),
         )
-        outcome = _run(with_noise(clips(options.clips), options.noise), engine, plan, options)
+        outcome = _run(with_noise(clips(options.clips), options.noise, options.seed), engine, plan, options)
     settings = vars(options) | {
         "engine": engine.name,
         "keep": sorted(options.keep),
         "seconds": round(time.perf_counter() - began, 1),
     }
-    print(tables(outcome, flat_figures(outcome), generator.budgets), file=report.text_stream(options.json))
+    budgets = () if options.noise else generator.budgets  # which are for the clips as they are
+    print(tables(outcome, flat_figures(outcome), budgets), file=report.text_stream(options.json))
     if options.sheet:
         sheet.save(outcome.rows, options.sheet)
     if options.json:
-        report.write_json(result(outcome, settings, generator.budgets), options.json)
+        report.write_json(result(outcome, settings, budgets), options.json)
     return 0
 
 

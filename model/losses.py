@@ -37,7 +37,7 @@ class LossWeights:
 
 # For a network that cannot tell marks yet: the L1 terms are least where nothing is changed, and the gain
 # punishes what is done to faint clips most; the share of the error that is left does neither.
-GAIN_LED = LossWeights(retouch=0.0, detail=0.0, broad=0.0, temporal=12.0, gain=0.0, left=1.0)
+ERROR_LED = LossWeights(retouch=0.0, detail=0.0, broad=0.0, temporal=12.0, gain=0.0, left=1.0)
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def left_loss(error: Tensor, truth: Truth) -> Tensor:
 
 
 def _left(error: Tensor, truth: Truth, least: float) -> Tensor:
-    """Of each clip, mean squared error over that of the raw face [B]; `least` is added to both's root."""
+    """Of each clip, mean squared error over that of the raw face [B], both plus the square of `least`."""
     left, before = (x.square().mean((1, 2, 3)) + least**2 for x in (error, truth.raw - truth.target))
     return left / before
 

@@ -30,7 +30,7 @@ from model.data.portraits import FacesError, Portraits
 from model.distil import Teacher
 from model.distributed import average_gradients, leave, mean, rank, wait
 from model.encoder import leaking
-from model.losses import GAIN_LED, LossWeights, Terms, Truth, frame_terms
+from model.losses import ERROR_LED, LossWeights, Terms, Truth, frame_terms
 from model.optimiser import Optimiser
 from model.options import Options, parse
 from model.state import State
@@ -143,7 +143,7 @@ class Training:
     def weights(self) -> LossWeights:
         """Of the loss's terms, now."""
         led = self.progress.share(self.options) < self.options.gain_first
-        return GAIN_LED if led else LossWeights()
+        return ERROR_LED if led else LossWeights()
 
     def clip_loss(self, clip: Clip) -> tuple[Tensor, dict[str, float]]:
         """Mean loss over the frames of a clip, run recurrently, and its terms."""

@@ -22,18 +22,7 @@ from bench.reproduction.judged import (
     without_map,
 )
 from bench.reproduction.kept import read_kept, write_kept
-from bench.reproduction.methods import (
-    BPFRE,
-    BY_DELTA,
-    FULL,
-    IN_TABLES,
-    METHODS,
-    NO_FIR,
-    Method,
-    causal,
-    gmac,
-    learns_as,
-)
+from bench.reproduction.methods import BPFRE, BY_DELTA, FULL, IN_TABLES, METHODS, NO_FIR, Method, causal, gmac
 from bench.reproduction.tables import BILATERAL, EMPTY, RAW, Results, delta_verdict, parts
 from bench.reproduction.trained import (
     Budget,
@@ -161,16 +150,16 @@ def write(results: Results, options: argparse.Namespace) -> list[report.Part]:
     pictures = [f"![{title}]({_beside(paths[name], options.out)})\n\n*{title}. {results.said}*"
                 for name, title in PICTURES.items() if name in paths]  # fmt: skip
     if "fig8" in paths:
-        pictures += [delta_verdict(results), *_unfilled(work.budget)]
+        pictures += [delta_verdict(results), *_unfilled(work)]
     title = "The paper's tables and figures, measured"
     report.write_markdown(title, [*written, "## Figures", *pictures], str(options.out / "paper.md"))
     return written
 
 
-def _unfilled(budget: Budget) -> list[str]:
+def _unfilled(work: Work) -> list[str]:
     """Which rings training clips are too short for."""
-    name, frames = budget.preset, budget.frames
-    same = [str(delta) for delta, method in BY_DELTA.items() if learns_as(method, name, frames) is FULL]
+    frames = work.budget.frames
+    same = [str(delta) for delta, method in BY_DELTA.items() if work.taught(method) is FULL]
     if len(same) < 2:
         return []
     return [

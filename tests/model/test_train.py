@@ -271,7 +271,7 @@ def test_the_budget_ends_by_steps_or_minutes(faces_dir: Path, tmp_path: Path) ->
     assert Progress(step=99).share(chosen) == 1.0
 
 
-def test_the_gain_leads_as_long_as_asked(faces_dir: Path, tmp_path: Path) -> None:
+def test_the_error_that_is_left_leads_as_long_as_asked(faces_dir: Path, tmp_path: Path) -> None:
     training = Training(options(faces_dir, tmp_path, steps=10, gain_first=0.4))
     led = []
     for training.progress.step in (0, 3, 4, 9):
