@@ -8,6 +8,7 @@ import torch
 
 from model.arguments import above_zero, positive, share, side
 from model.config import PRESETS
+from model.losses import LossWeights
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Options:
     diffuse: factor on how often redness, shine, shadow and the like are drawn: a clip has many marks, but one
         shine at most, so that it is learnt late.
     noise: factor on the most noise that a camera of theirs has, which by itself is a good camera's.
+    keep: how many times more than clean skin moles and freckles count in the loss (model.losses).
     clean_share: clips with nothing painted, which teach the network to leave skin alone.
     compile: fuse the network and the losses with torch.compile; minutes at the start, a tenth less a step.
     gain_first: part of the budget in which the squared error that is left leads the loss; for a network that
@@ -60,6 +62,7 @@ class Options:
     density: float = 1.5
     diffuse: float = 1.2
     noise: float = 1.0
+    keep: float = LossWeights.keep
     clean_share: float = 0.08
     compile: bool = False
     gain_first: float = 0.0
@@ -134,6 +137,12 @@ def _add_clips(p: argparse.ArgumentParser) -> None:
 
 
 def _add_loss(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--keep",
+        type=above_zero,
+        default=Options.keep,
+        help="how many times more than clean skin moles and freckles count",
+    )
     p.add_argument(
         "--gain-first",
         type=share,

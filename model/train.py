@@ -143,7 +143,7 @@ class Training:
     def weights(self) -> LossWeights:
         """Of the loss's terms, now."""
         led = self.progress.share(self.options) < self.options.gain_first
-        return ERROR_LED if led else LossWeights()
+        return replace(ERROR_LED if led else LossWeights(), keep=self.options.keep)
 
     def clip_loss(self, clip: Clip) -> tuple[Tensor, dict[str, float]]:
         """Mean loss over the frames of a clip, run recurrently, and its terms."""

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -282,6 +283,19 @@ def test_the_error_that_is_left_leads_as_long_as_asked(faces_dir: Path, tmp_path
     for training.progress.step in (0, 4):
         losses[training.progress.step] = float(training.clip_loss(clip)[0].detach())
     assert losses[0] != losses[4]
+
+
+def test_moles_count_as_much_as_asked(faces_dir: Path, tmp_path: Path) -> None:
+    clip = ClipSampler(faces_dir, ClipConfig(size=64, frames=1), seed=1).sample(2)
+    moles = replace(clip, keep=torch.ones_like(clip.keep))
+    bare = replace(clip, keep=torch.zeros_like(clip.keep))
+    detail = {}
+    for keep in (4.0, 10.0):
+        training = Training(options(faces_dir, tmp_path / str(keep), keep=keep))
+        assert training.weights.keep == keep
+        detail[keep] = [training.clip_loss(c)[1]["detail"] for c in (moles, bare)]
+    assert detail[10.0][1] == detail[4.0][1]
+    assert 2.0 <= detail[10.0][0] / detail[4.0][0] <= 2.2
 
 
 def test_relu_leaks_for_most_of_the_budget_where_asked(
