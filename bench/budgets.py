@@ -39,6 +39,12 @@ class Verdict:
     met: bool | None
 
 
+# By Monk group (bench.summary.tone_gaps).
+_TONES = (
+    Budget("tone_light", "dL* of clean skin, either way, of any tone", "<=", 0.3),
+    Budget("tone_hue", "dhue of clean skin, either way, of any tone", "<=", 0.5, "degrees"),
+)
+_FAIR = (*_TONES, Budget("tone_removal", "removal from the least to the most of a tone", "<=", 0.1))
 QUALITY = (
     Budget("gain_db", "gain on held-out subjects in motion", ">=", 6.0, "dB"),
     Budget("gain_min_db", "gain of the worst clip", ">=", 1.0, "dB"),
@@ -48,6 +54,7 @@ QUALITY = (
     Budget("bytes_at_strength_0", "bytes changed at strength 0", "==", 0.0),
     Budget("identity_kept", "moles and freckles kept", ">=", 0.9),
     Budget("flicker", "flicker of out - target over the face", "<=", 0.25, "levels"),
+    *_FAIR,
 )
 # Judged by the second generator or with real marks, and on faces with nothing painted.
 SECOND = (
@@ -60,11 +67,13 @@ SECOND = (
     Budget("soft_iou", "Soft-IoU of the map", ">=", 0.70),
     Budget("map_ssim", "SSIM of the map", ">=", 0.80),
     Budget("moved_max_px", "landmarks moved, mean of the worst clip", "<=", 0.3, "px"),
+    *_FAIR,
 )
 UNPAINTED = (
     Budget("false_alarm", "clean skin changed by more than 2 levels, share", "<=", 0.005),
     Budget("drift", "drift on clean skin", "<=", 0.15, "levels"),
     Budget("moved_max_px", "landmarks moved, mean of the worst clip", "<=", 0.3, "px"),
+    *_TONES,
 )
 LATENCY = (
     Budget("step_p50_ms", "network step, two threads, p50", "<=", 15.0, "ms"),

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from bench.noise import with_noise
 from bench.paths import ClipPath, FramePath, NetworkPath, Retouched, engine_for
 from bench.report import BenchError
 from bench.second.clips import SecondClips
+from bench.summary import TONE_FIGURES, by_tone, summary, tone_gaps
 from stream.arguments import traits
 from stream.engine import EARLIER_SYSTEMS, Engine, load_earlier
 from stream.face import FaceFinder, FaceModels
@@ -49,12 +50,6 @@ GENERATORS = {
 Moved = Callable[[Pixels, Pixels], float]
 _MOST_NOISE = 64.0
 _STRENGTH_0_FRAMES = 3
-_MEANS = tuple(
-    f.name
-    for f in fields(ClipFigures)
-    if f.name not in ("clip", "monk", "kept", "marks", "bytes_outside_head")
-)
-_MONK_GROUPS = (("Monk 1-3", range(1, 4)), ("Monk 4-6", range(4, 7)), ("Monk 7-10", range(7, 11)))
 
 
 @dataclass
@@ -136,38 +131,6 @@ def _changed_at_zero(footage: Footage, path: ClipPath) -> int:
     return sum(changed_bytes(path.frame(raw).out_u8, raw, everywhere) for raw in frames)
 
 
-def mean(values: Iterable[float]) -> float:
-    """Mean of the values that are numbers; nan if none is."""
-    numbers = [value for value in values if not math.isnan(value)]
-    return sum(numbers) / len(numbers) if numbers else math.nan
-
-
-def summary(clips: Sequence[ClipFigures]) -> dict[str, float]:
-    """One method's figures over all clips: means of clips, the worst gain, marks kept of all marks, bytes
-    in all."""
-    result = {name: mean(getattr(clip, name) for clip in clips) for name in _MEANS}
-    gains = [clip.gain_db for clip in clips if not math.isnan(clip.gain_db)]
-    marks = sum(clip.marks for clip in clips)
-    result["gain_min_db"] = min(gains, default=math.nan)
-    moved = [clip.moved_px for clip in clips if not math.isnan(clip.moved_px)]
-    result["moved_max_px"] = max(moved, default=math.nan)
-    result["identity_kept"] = sum(clip.kept for clip in clips) / marks if marks else math.nan
-    result["marks"] = float(marks)
-    result["bytes_outside_head"] = float(sum(clip.bytes_outside_head for clip in clips))
-    return result
-
-
-def by_tone(clips: Sequence[ClipFigures]) -> dict[str, dict[str, float]]:
-    """Figures by Monk group: how many clips, and the means of `_TONE_FIGURES`."""
-    groups: dict[str, dict[str, float]] = {}
-    for name, tones in _MONK_GROUPS:
-        members = [clip for clip in clips if clip.monk in tones]
-        figures = {key: mean(getattr(clip, key) for clip in members) for key in _TONE_FIGURES}
-        groups[name] = {"clips": float(len(members)), **figures}
-    return groups
-
-
-_TONE_FIGURES = ("gain_db", "removal", "drift", "flicker", "soft_iou", "d_light", "d_hue")
 _SHOWN = (
     ("gain_db", "gain, dB"),
     ("gain_min_db", "gain of the worst clip, dB"),
@@ -211,10 +174,7 @@ def tables(outcome: Outcome, figures: dict[str, float | None], budgets: tuple[Bu
     return "\n\n".join(
         (
             report.table(("figure", *methods), rows),
-            report.table(
-                ("skin tone", "clips", "gain, dB", "removal", "drift", "flicker", "Soft-IoU", "dL*", "dhue"),
-                tones,
-            ),
+            report.table(("skin tone", "clips", *TONE_FIGURES.values()), tones),
             "What is left, by size and by what it does to the skin (squared error, mean of clips)\n"
             + report.table(("imperfections", "parts", "share of all", "left of it", "left of all"), kinds),
             "The clips with the least gain\n"
@@ -236,9 +196,9 @@ def _gain(clip: ClipFigures) -> float:
 
 def flat_figures(outcome: Outcome) -> dict[str, float | None]:
     """The figures of ours that budgets and readers ask for by name; None where nothing was measured."""
-    figures: dict[str, float | None] = {
-        key: None if math.isnan(value) else value for key, value in summary(outcome.clips[OURS]).items()
-    }
+    clips = outcome.clips[OURS]
+    measured = summary(clips) | tone_gaps(by_tone(clips))
+    figures: dict[str, float | None] = {k: None if math.isnan(v) else v for k, v in measured.items()}
     changed = outcome.bytes_at_strength_0
     figures["bytes_at_strength_0"] = None if changed is None else float(changed)
     return figures

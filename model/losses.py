@@ -19,8 +19,8 @@ SEEN_ERROR = 1 / 255
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the terms; `imperfection` and `keep` are how many times more than clean skin an imperfection
-    and a mole or freckle count."""
+    """Weights of the terms; `imperfection` and `keep` are what an imperfection and a mole or freckle count
+    beyond clean skin's 1."""
 
     retouch: float = 40.0
     detail: float = 15.0

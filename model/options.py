@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from model.arguments import above_zero, positive, share, side
+from model.arguments import above_zero, not_negative, positive, share, side
 from model.config import PRESETS
 from model.losses import LossWeights
 
@@ -32,8 +32,9 @@ class Options:
     density: factor on the number of marks: a denser clip teaches more a minute.
     diffuse: factor on how often redness, shine, shadow and the like are drawn: a clip has many marks, but one
         shine at most, so that it is learnt late.
-    noise: factor on the most noise that a camera of theirs has, which by itself is a good camera's.
-    keep: how many times more than clean skin moles and freckles count in the loss (model.losses).
+    noise: factor on the most noise that a clip's camera has; at 1 it is a good camera's in good light.
+    keep: weight of moles and freckles, beyond clean skin's 1, in the terms of what is retouched
+        (model.losses); that of the localizer's classes is another.
     clean_share: clips with nothing painted, which teach the network to leave skin alone.
     compile: fuse the network and the losses with torch.compile; minutes at the start, a tenth less a step.
     gain_first: part of the budget in which the squared error that is left leads the loss; for a network that
@@ -78,21 +79,31 @@ def parse(description: str | None, argv: list[str] | None = None) -> argparse.Na
     )
     p.add_argument("faces", type=Path, help="prepared portraits, made by `python -m stream.portraits`")
     p.add_argument("out", type=Path, help="folder for checkpoint, weights, curves and pictures")
-    p.add_argument("--preset", default="live", choices=sorted(PRESETS))
-    p.add_argument("--minutes", type=above_zero, default=Options.minutes, help="budget over all resumed runs")
-    p.add_argument("--steps", type=positive, default=Options.steps)
-    p.add_argument("--batch", type=positive, default=Options.batch)
-    p.add_argument("--frames", type=positive, default=Options.frames)
+    p.add_argument("--preset", default="live", choices=sorted(PRESETS), help="which network (live)")
+    p.add_argument(
+        "--minutes",
+        type=above_zero,
+        default=Options.minutes,
+        help="budget over all resumed runs (%(default)g)",
+    )
+    p.add_argument("--steps", type=positive, default=Options.steps, help="the same in steps (no end)")
+    p.add_argument("--batch", type=positive, default=Options.batch, help="clips a step (%(default)s)")
+    p.add_argument("--frames", type=positive, default=Options.frames, help="frames a clip (%(default)s)")
     p.add_argument(
         "--size",
         type=side,
         default=Options.size,
-        help="side of a training crop, a multiple of 64, at most 512",
+        help="side of a training crop, a multiple of 64, at most 512 (%(default)s)",
     )
-    p.add_argument("--rate", type=above_zero, default=Options.rate)
-    p.add_argument("--seed", type=int, default=Options.seed)
     p.add_argument(
-        "--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"]
+        "--rate", type=above_zero, default=Options.rate, help="highest learning rate (%(default)g)"
+    )
+    p.add_argument("--seed", type=int, default=Options.seed, help="of weights and clips (%(default)s)")
+    p.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        choices=["cpu", "cuda"],
+        help="where it is trained (cuda where there is one)",
     )
     p.add_argument(
         "--bf16", action="store_true", help="bfloat16 in the network; twice as fast where the chip has it"
@@ -102,8 +113,15 @@ def parse(description: str | None, argv: list[str] | None = None) -> argparse.Na
         "--compile", action="store_true", help="fuse with torch.compile: slower to start, faster to run"
     )
     _add_loss(p)
-    p.add_argument("--average", type=float, default=Options.average)
-    p.add_argument("--every", type=positive, default=Options.every, help="steps between validations")
+    p.add_argument(
+        "--average",
+        type=share,
+        default=Options.average,
+        help="decay of the average of the weights, 0 to 1 (%(default)g)",
+    )
+    p.add_argument(
+        "--every", type=positive, default=Options.every, help="steps between validations (%(default)s)"
+    )
     p.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
     p.add_argument("--start-from", type=Path, help="weights to begin with")
     found = p.parse_args(argv)
@@ -116,23 +134,34 @@ def parse(description: str | None, argv: list[str] | None = None) -> argparse.Na
 
 def _add_clips(p: argparse.ArgumentParser) -> None:
     p.add_argument(
-        "--takes", type=positive, default=Options.takes, help="how often each painted face is filmed"
+        "--takes",
+        type=positive,
+        default=Options.takes,
+        help="how often each painted face is filmed (%(default)s)",
     )
-    p.add_argument("--density", type=float, default=Options.density, help="factor on the number of marks")
     p.add_argument(
-        "--diffuse", type=float, default=Options.diffuse, help="factor on what has no border: redness, shine"
+        "--density",
+        type=not_negative,
+        default=Options.density,
+        help="factor on the number of marks (%(default)g)",
+    )
+    p.add_argument(
+        "--diffuse",
+        type=not_negative,
+        default=Options.diffuse,
+        help="factor on how often what has no border is drawn, redness, shine, shadow (%(default)g)",
     )
     p.add_argument(
         "--noise",
         type=above_zero,
         default=Options.noise,
-        help="factor on the cameras' noise: 2.4 for rooms with little light",
+        help="factor on the cameras' noise: 2.4 for rooms with little light (%(default)g)",
     )
     p.add_argument(
         "--clean-share",
-        type=float,
+        type=share,
         default=Options.clean_share,
-        help="part of the clips with nothing painted",
+        help="part of the clips with nothing painted, 0 to 1 (%(default)g)",
     )
 
 
@@ -141,7 +170,7 @@ def _add_loss(p: argparse.ArgumentParser) -> None:
         "--keep",
         type=above_zero,
         default=Options.keep,
-        help="how many times more than clean skin moles and freckles count",
+        help="how much moles and freckles count in what is retouched, beyond clean skin's 1 (%(default)g)",
     )
     p.add_argument(
         "--gain-first",

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from bench import clips, quality, sheet
+from bench import clips, quality, sheet, summary
 from bench.__main__ import main
 from bench.baselines import bilateral
+from bench.budgets import QUALITY, judge
 from bench.metrics import Pixels
 from bench.paths import FramePath, NetworkPath, engine_for, uncrop_map
 from bench.quality import OURS, Plan
@@ -50,7 +51,7 @@ def test_the_figures_of_ours(outcome: quality.Outcome) -> None:
     assert figures["identity_kept"] == 1.0
     assert figures["marks"] == 2.0
     assert figures["bytes_at_strength_0"] == 0.0
-    nothing = quality.summary(outcome.clips["do nothing"])
+    nothing = summary.summary(outcome.clips["do nothing"])
     assert nothing["gain_db"] == 0.0
     assert math.isnan(nothing["soft_iou"])
 
@@ -96,9 +97,24 @@ def test_every_generator_is_held_against_budgets_of_its_own() -> None:
 
 
 def test_tones_are_grouped(outcome: quality.Outcome) -> None:
-    groups = quality.by_tone(outcome.clips[OURS])
+    groups = summary.by_tone(outcome.clips[OURS])
     assert [group["clips"] for group in groups.values()] == [1.0, 0.0, 1.0]
     assert math.isnan(groups["Monk 4-6"]["gain_db"])
+    light, dark = (clip for clip in outcome.clips[OURS])
+    assert groups["Monk 7-10"]["marks"] == dark.marks
+    assert groups["Monk 1-3"]["false_alarm"] == light.false_alarm
+
+
+def test_tones_that_are_retouched_differently_are_held_against_it() -> None:
+    nothing = {"removal": math.nan, "d_light": math.nan, "d_hue": math.nan}
+    pale = {"removal": 0.8, "d_light": 0.1, "d_hue": -0.6}
+    dark = {"removal": 0.6, "d_light": -0.4, "d_hue": 0.2}
+    gaps = summary.tone_gaps({"Monk 1-3": nothing, "Monk 4-6": pale, "Monk 7-10": dark})
+    assert gaps == pytest.approx({"tone_light": 0.4, "tone_hue": 0.6, "tone_removal": 0.25})
+    missed = {v.budget.figure for v in judge(QUALITY, gaps) if v.met is False}
+    assert missed == {"tone_light", "tone_hue", "tone_removal"}
+    alone = summary.tone_gaps({"Monk 1-3": nothing, "Monk 4-6": pale})
+    assert math.isnan(alone["tone_removal"])
 
 
 def test_the_tables_say_what_is_met_and_missed(outcome: quality.Outcome) -> None:

@@ -1,4 +1,4 @@
-"""What is published of a training: a quieter mask."""
+"""What is published of a training: the mean of several weights, a quieter mask."""
 
 from pathlib import Path
 
@@ -30,6 +30,26 @@ def test_the_mask_is_quieter_and_the_rest_as_it_was(trained: Path, tmp_path: Pat
     r_after, _, _, trace_after = after.look(face, after.fresh_state(face))
     assert torch.equal(r, r_after)
     torch.testing.assert_close(trace_after.full, trace.full - 0.25)
+
+
+def test_of_several_weights_the_mean_is_published(trained: Path, tmp_path: Path) -> None:
+    other, out = tmp_path / "other.pt", tmp_path / "out.pt"
+    save_weights(VRetouchEr(preset("tiny")), other)
+    assert main([str(trained), str(other), str(out)]) == 0
+    first, second, mean = (load_weights(path).state_dict() for path in (trained, other, out))
+    assert any(not torch.equal(first[name], second[name]) for name in mean)
+    for name in mean:
+        torch.testing.assert_close(mean[name], (first[name] + second[name]) / 2)
+
+
+def test_weights_of_two_presets_have_no_mean(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, out = tmp_path / "other.pt", tmp_path / "out.pt"
+    save_weights(VRetouchEr(preset("live")), other)
+    assert main([str(trained), str(other), str(out)]) == 2
+    assert f"{other} is of preset 'live' and {trained} of 'tiny'" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_what_is_no_weights_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

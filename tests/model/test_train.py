@@ -21,7 +21,7 @@ from model.clip_stream import ClipStream  # noqa: E402
 from model.config import preset  # noqa: E402
 from model.data.clips import ClipConfig, ClipSampler  # noqa: E402
 from model.data.sequences import made  # noqa: E402
-from model.options import Options  # noqa: E402
+from model.options import Options, parse  # noqa: E402
 from model.train import Progress, Training, main  # noqa: E402
 from model.training import average_into, learning_rate  # noqa: E402
 from model.validate import figures, mean_figures, retouch_clip, validate  # noqa: E402
@@ -235,6 +235,12 @@ def test_a_training_that_is_stopped_says_how_it_goes_on(
         (["--gain-first", "1.2"], "--gain-first"),
         (["--gain-first", "nan"], "--gain-first"),
         (["--leak", "-0.1"], "--leak"),
+        (["--keep", "0"], "--keep"),
+        (["--noise", "-1"], "--noise"),
+        (["--density", "-1"], "--density"),
+        (["--diffuse", "nan"], "--diffuse"),
+        (["--clean-share", "2"], "--clean-share"),
+        (["--average", "1.5"], "--average"),
     ],
 )
 def test_numbers_out_of_range_are_refused(
@@ -244,6 +250,15 @@ def test_numbers_out_of_range_are_refused(
         main([str(tmp_path), str(tmp_path / "out"), *wrong])
     assert ended.value.code == 2
     assert word in capsys.readouterr().err
+
+
+def test_what_is_asked_for_reaches_the_training() -> None:
+    asked = ["--keep", "10", "--noise", "2.4", "--diffuse", "0", "--density", "1.7", "--clean-share", "0.12"]
+    found = parse(None, ["faces", "out", *asked])
+    chosen = Options(**{k: v for k, v in vars(found).items() if k in Options.__dataclass_fields__})
+    assert (chosen.keep, chosen.noise, chosen.diffuse, chosen.density, chosen.clean_share) == (
+        *(10.0, 2.4, 0.0, 1.7, 0.12),
+    )
 
 
 def test_what_cannot_be_trained_from_is_one_sentence(
