@@ -29,6 +29,7 @@ from model.data.clips import Clip, ClipConfig, ClipSampler
 from model.data.portraits import FacesError, Portraits
 from model.options import Options
 from model.train import Training
+from model.training import LossNotFiniteError
 from model.validate import Figures, validate
 from model.vretoucher import VRetouchEr
 from model.weights import WeightsError, load_weights, save_weights
@@ -206,6 +207,9 @@ def main(argv: list[str] | None = None) -> int:
     options = p.parse_args(argv)
     try:
         run(options)
+    except LossNotFiniteError as error:
+        print(f"A variant went astray ({error}); lower --rate, or leave out --bf16.", file=sys.stderr)
+        return 2
     except (AblationError, FacesError, WeightsError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,5 +1,6 @@
 """The clips that a training sees, and those that it is judged by."""
 
+import itertools
 import random
 from collections.abc import Iterator
 
@@ -19,19 +20,18 @@ APART = 7_368_787
 
 
 class ClipStream(IterableDataset[Clip]):
-    """Endless training clips; the seed holds the step, so that a resumed run does not see the same ones
-    again."""
+    """Endless training clips. Batch n is the same whether the training was stopped before it or not; for a
+    DataLoader of one worker."""
 
     def __init__(self, options: Options, step: int) -> None:
+        """step: how many batches a training has had of it."""
         Portraits(options.faces, "train")  # what cannot be read is said here, not by the process that draws
         self.options, self.step, self.process = options, step, rank()
 
     def __iter__(self) -> Iterator[Clip]:
-        worker = torch.utils.data.get_worker_info()
-        number = worker.id if worker else 0
         torch.set_num_threads(1)
         o = self.options
-        seed = o.seed * 1_000_003 + self.step * 64 + number + self.process * APART
+        seed = o.seed * 1_000_003 + self.process * APART
         config = ClipConfig(
             size=o.size,
             frames=o.frames,
@@ -41,12 +41,27 @@ class ClipStream(IterableDataset[Clip]):
             camera=CameraConfig(noise_levels=o.noise * CameraConfig.noise_levels),
         )
         sampler = ClipSampler(o.faces, config, split="train", seed=seed)
-        waiting: list[Clip] = []
-        draw = random.Random(seed)
-        while True:
-            while len(waiting) < (SHUFFLED if o.takes > 1 else 1):
-                waiting += sampler.takes(o.batch, o.takes)
-            yield waiting.pop(draw.randrange(len(waiting)))
+        filmed: dict[int, list[Clip]] = {}
+        for call, take, last in itertools.islice(takes_in_turn(seed, o.takes), self.step, None):
+            if call not in filmed:
+                sampler.calls = call
+                filmed[call] = sampler.takes(o.batch, o.takes)
+            yield filmed[call][take]
+            if last:
+                del filmed[call]
+
+
+def takes_in_turn(seed: int, takes: int) -> Iterator[tuple[int, int, bool]]:
+    """Without end: whose turn it is, as painted batch, take of it, and whether none of the batch is left.
+    Each take comes once, those of one batch apart."""
+    draw, calls = random.Random(seed), itertools.count()
+    waiting: list[tuple[int, int]] = []
+    while True:
+        while len(waiting) < (SHUFFLED if takes > 1 else 1):
+            call = next(calls)
+            waiting += [(call, take) for take in range(takes)]
+        call, take = waiting.pop(draw.randrange(len(waiting)))
+        yield call, take, all(other != call for other, _ in waiting)
 
 
 def validation_clips(options: Options) -> list[Clip]:

@@ -1,8 +1,9 @@
 """What a training of the causal network is asked to do, and its command line."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -70,6 +71,12 @@ class Options:
     leak: float = 0.0
     teacher: Path | None = None
     lean: float = 0.5
+
+    def settings(self) -> dict[str, Any]:
+        """What a resumed training must have the same. Free are where, how long and how fast; and its rate and
+        precision, which is what helps one that went astray."""
+        free = ("faces", "out", "minutes", "steps", "device", "every", "compile", "rate", "bf16")
+        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items() if k not in free}
 
 
 def parse(description: str | None, argv: list[str] | None = None) -> argparse.Namespace:

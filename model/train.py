@@ -11,6 +11,7 @@ own, and each step is by the mean of their gradients, so that a step has N times
 """
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from model.curves import draw_curves
 from model.data.clips import Clip
 from model.data.portraits import FacesError, Portraits
 from model.distil import Teacher
-from model.distributed import average_gradients, leave, mean, rank, wait
+from model.distributed import average_gradients, everywhere, leave, mean, rank, wait
 from model.encoder import leaking
 from model.losses import ERROR_LED, LossWeights, Terms, Truth, frame_terms
 from model.optimiser import Optimiser
@@ -36,13 +37,17 @@ from model.options import Options, parse
 from model.state import State
 from model.systems import LIVE, chosen_system, trainer_of
 from model.training import (
+    LossNotFiniteError,
     TrainingError,
     average_into,
+    check_same,
+    found_checkpoint,
     fused,
     joined,
     learning_rate,
     mean_terms,
     memory_said,
+    not_finite,
     to_device,
     warm_average,
 )
@@ -95,6 +100,11 @@ class Training:
             for part in (self.network, self.averaged):
                 part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    @property
+    def path(self) -> Path:
+        """Where the checkpoint is."""
+        return self.options.out / "checkpoint.pt"
+
     def parts(self) -> dict[str, Any]:
         """The parts with tensors, by name."""
         return {"network": self.network, "averaged": self.averaged, "optimiser": self.optimiser}
@@ -105,7 +115,7 @@ class Training:
         options = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.options).items()}
         save_atomic(
             {**content, "progress": asdict(self.progress), "options": options},
-            self.options.out / "checkpoint.pt",
+            self.path,
         )
         save_weights(self.averaged, self.options.out / "weights.pt")
 
@@ -114,11 +124,14 @@ class Training:
 
         Raises:
             WeightsError: it is damaged, or of another network.
+            TrainingError: it is of a training with other settings.
         """
-        path = self.options.out / "checkpoint.pt"
+        path = self.path
         remedy = "give another folder, or train on from its weights with --start-from"
         with loading(path, "checkpoint of this network", remedy):
             saved = torch.load(path, map_location=self.options.device, weights_only=True)
+            now = {k: v for k, v in self.options.settings().items() if k in saved["options"]}
+            check_same(path, saved["options"], now)
             for name, part in self.parts().items():
                 part.load_state_dict(saved[name])
             self.progress = Progress(**saved["progress"])
@@ -166,11 +179,19 @@ class Training:
         return torch.stack(totals).mean(), means
 
     def update(self, clip: Clip) -> dict[str, float]:
-        """One optimiser step; the loss's terms."""
+        """One optimiser step; the loss's terms.
+
+        Raises:
+            LossNotFiniteError: the loss of one of the processes is infinite or no number.
+        """
         share = self.progress.share(self.options)
         self.optimiser.set_rate(learning_rate(share, self.options.rate))
         with leaking(self.options.leak if share < LEAKY_SHARE else 0.0):
             loss, terms = self.clip_loss(clip)
+        # Before the backward pass: that of a warp along NaN crashes.
+        if not everywhere(bool(torch.isfinite(loss)), self.options.device):
+            own = float(loss.detach())
+            raise LossNotFiniteError("another process's" if math.isfinite(own) else f"its loss is {own:g}")
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
         average_gradients(self.network.parameters())
@@ -201,7 +222,7 @@ def train(training: Training, clips: list[Clip]) -> None:
     recent: list[dict[str, float]] = []
     last = time.monotonic()
     for clip in loader:
-        recent.append(training.update(to_device(clip, options.device)))
+        recent.append(_updated(training, to_device(clip, options.device)))
         now = time.monotonic()
         taken = progress.minutes + min(now - last, 30.0) / 60  # a paused process does not use its budget
         # All processes must be at one place of the schedule.
@@ -216,6 +237,16 @@ def train(training: Training, clips: list[Clip]) -> None:
             last = time.monotonic()
         if done:
             return
+
+
+def _updated(training: Training, clip: Clip) -> dict[str, float]:
+    progress = training.progress
+    try:
+        return training.update(clip)
+    except LossNotFiniteError as error:
+        saved = int(progress.history[-1]["step"]) if progress.history else None
+        remedy = "with --resume and a lower --rate, or without --bf16"
+        raise TrainingError(not_finite(progress.step + 1, error, saved, training.path, remedy)) from error
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -246,16 +277,18 @@ def run(resume: bool, start_from: Path | None, options: Options) -> None:
     """Train as asked.
 
     Raises:
-        TrainingError: there is no device for this process, or memory is out.
+        TrainingError: there is no device for this process, memory is out, the folder holds another training,
+            or the loss is no number.
         FacesError, WeightsError: the portraits or the weights cannot be used.
     """
+    found = found_checkpoint(options.out, resume)
     options = replace(options, device=joined(options.device))
     with memory_said(options.batch, options.frames, options.size, "lower --batch, --frames or --size"):
         # What cannot be is said before the clips are made, which takes a while.
         ClipStream(options, 0)
         Portraits(options.faces, "heldout")
         training = Training(options)
-        if resume and (options.out / "checkpoint.pt").is_file():
+        if found:
             training.resume()
         elif start_from is not None:
             training.start_from(start_from)

@@ -1,9 +1,10 @@
 """What the trainers share: what stops a training and how that is said, going on from a checkpoint, the rate,
 and the average of the weights while it is young."""
 
+import hashlib
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -80,18 +81,30 @@ def demand_one_process(system: str, command: str) -> None:
         )
 
 
+def demand_gpu(device: str) -> None:
+    """Where the device is "cuda", there is a GPU for this process.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    local, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if device != "cuda" or local < count:
+        return
+    if count == 0:
+        raise TrainingError("torch can use no GPU here; give --device cpu, or install a torch that can.")
+    raise TrainingError(
+        f"torch can use {count} GPUs, so process {local + 1} is one too many; lower --nproc-per-node, or "
+        "give --device cpu."
+    )
+
+
 def joined(device: str) -> str:
     """Meet the other processes that torchrun has started, if it has (model.distributed.join).
 
     Raises:
         TrainingError: there is no GPU for this process.
     """
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    if device == "cuda" and local >= torch.cuda.device_count():
-        raise TrainingError(
-            f"torch can use {torch.cuda.device_count()} GPUs, so process {local + 1} is one too many; lower "
-            "--nproc-per-node, or give --device cpu."
-        )
+    demand_gpu(device)
     return join(device)
 
 
@@ -107,12 +120,26 @@ def found_checkpoint(out: Path, resume: bool) -> bool:
     return found
 
 
+def names_hash(names: Iterable[str]) -> str:
+    """What tells files from others: a hash of their names, in whatever order they come."""
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:16]
+
+
 @contextmanager
-def resuming(path: Path, system: str, settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def resuming(
+    path: Path, system: str, settings: dict[str, Any], learnt_from: dict[str, str]
+) -> Iterator[dict[str, Any]]:
     """The content of the checkpoint at `path`, to be taken over within.
 
+    Args:
+        path: of the checkpoint.
+        system: which one is trained.
+        settings: what must be as it was.
+        learnt_from: `names_hash` of the pictures, by the argument that names their folder; must be as it was
+            too, where the checkpoint has it, as those of earlier versions do not.
+
     Raises:
-        TrainingError: it is of another system or of other settings.
+        TrainingError: it is of another system, of other settings or of other pictures.
         WeightsError: it is damaged, or what is within does not fit.
     """
     with loading(path, "whole checkpoint of this training", "begin in another folder", TrainingError):
@@ -120,11 +147,26 @@ def resuming(path: Path, system: str, settings: dict[str, Any]) -> Iterator[dict
         found = system_of(saved)
         if found != system:
             raise TrainingError(f"{path} is of {found}, not of {system}; give another folder for OUT.")
-        _check_same(path, saved["settings"], settings)
+        check_same(path, saved["settings"], settings)
+        _check_learnt_from(path, saved.get("learnt_from", {}), learnt_from)
         yield saved
 
 
-def _check_same(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
+def _check_learnt_from(path: Path, then: dict[str, str], now: dict[str, str]) -> None:
+    other = [argument for argument, names in now.items() if then.get(argument, names) != names]
+    if other:
+        raise TrainingError(
+            f"{path} is of a training on other pictures (the names in {' and '.join(other)} differ); resume "
+            "with those, or give another folder for OUT."
+        )
+
+
+def check_same(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
+    """The settings of the checkpoint at `path` are those of now.
+
+    Raises:
+        TrainingError: some differ.
+    """
     changed = [f"{k} was {then.get(k)}, not {value}" for k, value in now.items() if then.get(k) != value]
     if changed:
         raise TrainingError(

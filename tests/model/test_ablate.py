@@ -1,6 +1,7 @@
 """The ablation: what is taken out is out, and every variant ends in the table."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,3 +150,16 @@ def test_missing_weights_are_one_sentence(
 ) -> None:
     assert ablate.main([str(faces_dir), str(tmp_path), "--start-from", str(tmp_path / "none.pt")]) == 2
     assert "There are no weights at" in capsys.readouterr().err
+
+
+def test_a_variant_that_goes_astray_is_one_sentence(
+    faces_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = VRetouchEr(preset("tiny"))
+    torch.nn.init.constant_(start.decoder.out.weight, math.inf)
+    save_weights(start, tmp_path / "start.pt")
+    monkeypatch.setattr(ablate, "validate", lambda *_: None)
+    small = ["--steps", "1", "--batch", "1", "--frames", "2", "--size", "64", "--variants", "full"]
+    asked = [str(faces_dir), str(tmp_path / "out"), "--start-from", str(tmp_path / "start.pt"), *small]
+    assert ablate.main(asked) == 2
+    assert "went astray (its loss is nan)" in capsys.readouterr().err

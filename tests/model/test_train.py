@@ -57,21 +57,6 @@ def test_a_few_steps_on_one_clip_lower_its_loss(faces_dir: Path, tmp_path: Path)
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_a_resumed_training_goes_on_where_it_stopped(faces_dir: Path, tmp_path: Path) -> None:
-    chosen = options(faces_dir, tmp_path, steps=100)
-    first = Training(chosen)
-    clip = ClipSampler(faces_dir, ClipConfig(size=64, frames=3), seed=1).sample(2)
-    first.update(clip)
-    first.progress.history.append({"step": 1.0})
-    first.save()
-    second = Training(chosen)
-    second.resume()
-    assert second.progress == first.progress
-    assert second.update(clip) == first.update(clip)
-    for one, other in zip(first.network.parameters(), second.network.parameters(), strict=True):
-        assert torch.equal(one, other)
-
-
 def test_the_command_trains_validates_and_saves(faces_dir: Path, tmp_path: Path) -> None:
     arguments = [
         str(faces_dir),
@@ -116,17 +101,6 @@ def test_studio_takes_a_step(faces_dir: Path, tmp_path: Path) -> None:
     fresh = VRetouchEr(preset("studio"))
     moved = [not torch.equal(a, b) for a, b in zip(trained.parameters(), fresh.parameters(), strict=True)]
     assert sum(moved) > len(moved) / 2
-
-
-def test_the_stream_gives_other_clips_after_a_resume(faces_dir: Path, tmp_path: Path) -> None:
-    chosen = options(faces_dir, tmp_path)
-    threads = torch.get_num_threads()
-    try:
-        fresh, again, later = (next(iter(ClipStream(chosen, step))) for step in (0, 0, 7))
-    finally:
-        torch.set_num_threads(threads)
-    assert torch.equal(fresh.raw, again.raw)
-    assert not torch.equal(fresh.raw, later.raw)
 
 
 def test_cameras_have_as_much_noise_as_asked(faces_dir: Path, tmp_path: Path) -> None:
