@@ -16,6 +16,15 @@ The slides leave out what follows, which is decided here:
 - The critic sees one window and gives one number. The gradient goes through the present batch's share of a
   running estimate; the estimates move on once a step.
 - Colours: each channel scaled by up to 10 % and shifted by up to 5 %, raw and target alike.
+
+Where the training here is another than the slides':
+- Windows show more of the picture, and that coarser. Pictures are brought to 640 px, of which frames of
+  `--size`, at most 512 px, take 1 to 1.25 a pixel (`model.data.sequences`), and windows are cut out of these.
+  So 150 px cover 150 to 188 of 640, a side 1.6 to 2 times that of 150 px out of FFHQR's 1024.
+- Windows lie anywhere in the frame, theirs around the head.
+- A step has `--batch` times `--frames` windows, 24 by default, theirs 75. Their 500 epochs of 56,000
+  pictures, at a window of each, are 373,333 such steps.
+- The weights that are saved are a moving average.
 """
 
 from dataclasses import dataclass

@@ -11,7 +11,8 @@ The poster leaves out, or prints otherwise, what follows, which is decided here:
 - M in the adversarial terms is a constant, and that of the raw picture at the same place of the batch where
   the picture is a retouched one: a clean face has a map of its own that is 0, and would not count.
 - VGG's layers are Pix2PixHD's; the terms count alike, the adversarial one a tenth.
-- Adam at 2e-4 for both, as VRetouchEr's; pictures are neither mirrored nor recoloured.
+- Adam at 2e-4 for both, as VRetouchEr's. Nothing is recoloured; pictures from disk, with and without
+  partners, are mirrored half the time (`model.data.sequences`, `model.earlier.unpaired`), painted clips not.
 """
 
 from typing import Any

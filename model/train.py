@@ -245,7 +245,7 @@ def _updated(training: Training, clip: Clip) -> dict[str, float]:
         return training.update(clip)
     except LossNotFiniteError as error:
         saved = int(progress.history[-1]["step"]) if progress.history else None
-        remedy = "with --resume and a lower --rate, or without --bf16"
+        remedy = "with a lower --rate, or without --bf16"
         raise TrainingError(not_finite(progress.step + 1, error, saved, training.path, remedy)) from error
 
 

@@ -106,6 +106,6 @@ def delta_curve(results: Results) -> Any:
             capsize=4,
         )
         axes.set_xticks(list(found))
-        axes.set_xlabel("delta, references", fontsize=8)
+        axes.set_xlabel("delta, references besides the present frame", fontsize=8)
         axes.set_title(title, fontsize=10)
     return figure

@@ -18,6 +18,8 @@ from bench.metrics import Floats, Pixels
 from bench.scores import METRICS, ScoredClip, Seers, curve, scores
 from model.config import FACE_PX
 from model.data.clips import Clip, ClipConfig, ClipSampler
+from model.paper.judge import retouched
+from model.paper.network import PaperVRetouchEr
 from model.validate import Causal, figures, mean_figures
 
 FRAME_CURVES = ("psnr_db", "soft_iou")
@@ -93,6 +95,18 @@ def frames_of(network: Causal) -> Callable[[Pixels], Iterable[tuple[Pixels, Floa
             step = network.step(face, state)
             state = step.state
             yield pixels_of((face + step.residual).clamp(0, 1))[0], step.map[0, 0].numpy()
+
+    return retouch
+
+
+def whole_clips_of(
+    network: PaperVRetouchEr, references: str
+) -> Callable[[Pixels], Iterable[tuple[Pixels, Floats]]]:
+    """What retouches a clip's frames at once with `network`, each with its references, "past" or "around"."""
+
+    def retouch(raw_u8: Pixels) -> Iterable[tuple[Pixels, Floats]]:
+        image, maps = retouched(network, _tensor(raw_u8), references)
+        return zip(pixels_of(image[0]), maps[0, :, 0].numpy(), strict=True)
 
     return retouch
 

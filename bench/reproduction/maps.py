@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from stream.portraits import locate
 
 FRAMES = 9
 SWAY_PX = 1.5
-_TILE_PX, _LABEL_PX = 300, 20
+_TILE_PX, _LABEL_PX, _LETTER_PX = 300, 20, 6
 
 
 def astronaut() -> tuple[Pixels, Floats]:
@@ -59,7 +60,9 @@ def draw(networks: Sequence[tuple[str, Causal]], path: Path, said: str) -> None:
     tiles: list[tuple[str, Pixels | Floats]] = [("Raw", faces[-1])]
     tiles += [(title, last_map(network, faces)) for title, network in networks]
     tiles.append(("M_gt", true_map))
-    sheet = Image.new("RGB", (_TILE_PX * len(tiles), _TILE_PX + 2 * _LABEL_PX), "white")
+    width = _TILE_PX * len(tiles)
+    lines = textwrap.wrap(said, width // _LETTER_PX)
+    sheet = Image.new("RGB", (width, _TILE_PX + _LABEL_PX * (1 + len(lines))), "white")
     pen = ImageDraw.Draw(sheet)
     for place, (title, tile) in enumerate(tiles):
         pixels = tile if tile.dtype == np.uint8 else np.rint(255 * tile).astype(np.uint8)
@@ -67,5 +70,6 @@ def draw(networks: Sequence[tuple[str, Causal]], path: Path, said: str) -> None:
         small = picture.resize((_TILE_PX, _TILE_PX), Image.Resampling.LANCZOS)
         sheet.paste(small, (place * _TILE_PX, _LABEL_PX))
         pen.text((place * _TILE_PX + 4, 4), title, fill="black")
-    pen.text((4, _TILE_PX + _LABEL_PX + 4), said, fill="black")
+    for place, line in enumerate(lines):
+        pen.text((4, _TILE_PX + _LABEL_PX * (1 + place) + 4), line, fill="black")
     sheet.save(path, format="PNG")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 
 from bench import report
 from bench.baselines import bilateral, nothing
+from bench.report import BenchError
 from bench.reproduction import figures, maps
 from bench.reproduction.judged import (
     FIGURES,
     Judged,
+    Retouch,
     frames_of,
     held_out,
     judge,
@@ -36,6 +39,8 @@ from bench.reproduction.trained import (
     train_all,
 )
 from bench.scores import seers
+from model.config import FACE_PX
+from model.training import memory_said
 
 Say = Callable[[str], None]
 PICTURES = {
@@ -44,6 +49,10 @@ PICTURES = {
     "fig7": "Figure 7. Imperfection maps (face: NASA, public domain)",
     "fig8": "Figure 8. By the number of references",
 }
+DELTA = (
+    "Here delta counts the frames that are remembered besides the present one, and the published network's "
+    "counts the present one too: its delta 1 is a single frame, delta 1 here is two."
+)
 
 
 def budget_of(options: argparse.Namespace) -> Budget:
@@ -69,6 +78,7 @@ def measure(options: argparse.Namespace, say: Say) -> Results:
     budget = budget_of(options)
     work = Work(options.faces, options.networks, budget, options.vgg, say)
     work.begin()
+    made_ready(options.out)
     methods = METHODS if options.deltas else IN_TABLES
     if not budget.perceptual:
         say("VGG-19's weights are not here: the earlier systems train without their perceptual term (--vgg)")
@@ -77,10 +87,8 @@ def measure(options: argparse.Namespace, say: Say) -> Results:
     trainings = work.trainings(methods)
     train_all(work, [(method, seed) for seed in range(options.seeds) for method in trainings], options.jobs)
     judge_all(work, wanted, options)
-    clips, seen_by = clips_of(options.faces, options.clips, options.judged_frames), seers_of(options.i3d)
-    untrained = {RAW: nothing, BILATERAL: bilateral}
-    judged = {name: judge(without_map(change), clips, seen_by) for name, change in untrained.items()}
-    judged[EMPTY] = judge(with_empty_map, clips, seen_by)
+    untrained = {RAW: without_map(nothing), BILATERAL: without_map(bilateral), EMPTY: with_empty_map}
+    judged = {name: judged_now(retouch, options.faces, options) for name, retouch in untrained.items()}
     results = Results(_said(options, budget), judged, {})
     for method in methods:
         results.gmac[method.key] = gmac(method, budget.preset)
@@ -92,6 +100,37 @@ def measure(options: argparse.Namespace, say: Say) -> Results:
 
 clips_of = lru_cache(maxsize=1)(held_out)
 seers_of = lru_cache(maxsize=1)(seers)
+
+
+def made_ready(out: Path) -> Path:
+    """OUT's folder of pictures, made if it is not there; both are seen to take files.
+
+    Raises:
+        BenchError: they cannot be made, or take none.
+    """
+    pictures = out / "pictures"
+    try:
+        pictures.mkdir(parents=True, exist_ok=True)
+        for folder in (out, pictures):
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+    except OSError as error:
+        raise BenchError(
+            f"{out} cannot take paper.md and its pictures ({error.strerror}); give another folder for OUT"
+        ) from error
+    return pictures
+
+
+def judged_now(retouch: Retouch, faces: Path, options: argparse.Namespace) -> Judged:
+    """The figures of `retouch` on the clips asked for.
+
+    Raises:
+        TrainingError: the memory does not suffice.
+    """
+    remedy = "lower --clips, --judged-frames or --jobs"
+    with memory_said(options.clips, options.judged_frames, FACE_PX, remedy):
+        clips = clips_of(faces, options.clips, options.judged_frames)
+        return judge(retouch, clips, seers_of(options.i3d))
 
 
 def judge_all(work: Work, wanted: Sequence[tuple[Method, int]], options: argparse.Namespace) -> None:
@@ -130,8 +169,7 @@ def judgement(work: Work, method: Method, seed: int, options: argparse.Namespace
     if kept is not None and kept["asked"] == asked:
         return Judged(**kept["judged"]), spent
     work.say(f"judging {method.title}, seed {seed}")
-    clips = clips_of(work.faces, options.clips, options.judged_frames)
-    judged = judge(frames_of(causal(network)), clips, seen_by)
+    judged = judged_now(frames_of(causal(network)), work.faces, options)
     path.parent.mkdir(exist_ok=True)
     write_kept(path, {"asked": asked, "judged": judged.to_dict()})
     return judged, spent
@@ -139,15 +177,15 @@ def judgement(work: Work, method: Method, seed: int, options: argparse.Namespace
 
 def write(results: Results, options: argparse.Namespace) -> list[report.Part]:
     """paper.md and its pictures; what stands in it."""
-    folder = options.out / "pictures"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = made_ready(options.out)
     paths = figures.draw_all(results, folder)
     paths["fig7"] = folder / "paper-fig7.png"
     work = Work(options.faces, options.networks, budget_of(options), options.vgg, lambda _: None)
     networks = [(m.title, causal(work.trained(m, 0)[0])) for m in (BPFRE, NO_FIR, FULL)]
     maps.draw(networks, paths["fig7"], f"Seed 0 of {results.said}")
     written = parts(results)
-    pictures = [f"![{title}]({_beside(paths[name], options.out)})\n\n*{title}. {results.said}*"
+    said = dict.fromkeys(PICTURES, results.said) | {"fig8": f"{DELTA} {results.said}"}
+    pictures = [f"![{title}]({_beside(paths[name], options.out)})\n\n*{title}. {said[name]}*"
                 for name, title in PICTURES.items() if name in paths]  # fmt: skip
     if "fig8" in paths:
         pictures += [delta_verdict(results), *_unfilled(work)]

@@ -38,6 +38,10 @@ COLUMNS = {
 }
 RAW_COLUMNS = ("Methods", *(title for title, _ in COLUMNS.values()))
 PAPERS_MAP_SSIM, PAPERS_SOFT_IOU = 0.755, 0.568
+WHOSE_MAPS = (
+    "AutoRetouch infers no map: its Soft-IoU and map SSIM are those of what it changes, on the scale of the "
+    "true maps. BPFRe's are those of its first stage's map."
+)
 
 
 @dataclass
@@ -194,6 +198,7 @@ def parts(results: Results) -> list[Part]:
         "## Table 1. Quantitative comparison on held-out people in motion",
         results.said,
         table(results, compared, (RAW, BILATERAL)),
+        WHOSE_MAPS,
         table_1_verdict(results),
         maps_verdict(results),
         "## Table 4. Quantitative results of ablative models",

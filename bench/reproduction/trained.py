@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -29,10 +30,12 @@ from model.options import Options
 from model.perceptual import cached_path
 from model.systems import EARLIER
 from model.train import Training, train
+from model.training import memory_said
 from model.vretoucher import VRetouchEr
 from model.weights import load_weights
 
 Named: TypeAlias = tuple[str, int]  # a method's key and a seed
+LESS = "lower --jobs, or --batch, --frames or --size with another folder for --networks"
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ class Budget:
         """For a table's caption."""
         length = f"{self.minutes:g} minutes" if self.steps == 10**9 else f"{self.steps} steps"
         way = ", the causal network in bfloat16" if self.bf16 else ""
-        return f"{length} of {self.batch} clips of {self.frames} frames of {self.size} px{way}"
+        rates = f"learning rate up to {self.rate:g}, AutoRetouch's and BPFRe's {self.earlier_rate:g}"
+        return f"{length} of {self.batch} clips of {self.frames} frames of {self.size} px{way}, {rates}"
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,11 @@ class Work:
         return list(dict.fromkeys(self.taught(method) for method in methods))
 
     def trained(self, method: Method, seed: int) -> tuple[VRetouchEr | Earlier, Spent]:
-        """The network, trained now as far as it is not yet."""
+        """The network, trained now as far as it is not yet.
+
+        Raises:
+            TrainingError: the memory does not suffice, or the loss is no number.
+        """
         taught = self.taught(method)
         if taught is not method:
             network, spent = self.trained(taught, seed)
@@ -154,7 +162,9 @@ class Work:
             self.say(f"training {method.title}, seed {seed}")
             folder.mkdir(parents=True, exist_ok=True)
             train_one = self._train_earlier if method.system in EARLIER else self._train_causal
-            kept = asdict(train_one(method, seed))
+            b = self.budget
+            with memory_said(b.batch, b.frames, b.size, LESS):
+                kept = asdict(train_one(method, seed))
             write_kept(done, kept)
         weights = self.weights(method, seed)
         if method.system in EARLIER:
@@ -212,7 +222,11 @@ def train_all(work: Work, wanted: Sequence[tuple[Method, int]], jobs: int) -> No
 
 def side_by_side(task: Callable[[Named], None], wanted: Sequence[Named], jobs: int) -> None:
     """The task for each, `jobs` at a time in processes that share the cores; what it and `Work.say` are made
-    of must be a module's functions then."""
+    of must be a module's functions then.
+
+    Raises:
+        BenchError: one of the processes was ended from outside.
+    """
     if jobs == 1:
         for one in wanted:
             task(one)
@@ -223,10 +237,14 @@ def side_by_side(task: Callable[[Named], None], wanted: Sequence[Named], jobs: i
         try:
             for _ in pool.map(task, wanted):
                 pass
-        except BaseException:
+        except BaseException as error:
             for process in multiprocessing.active_children():  # whom Ctrl-C has reached, but SIGTERM has not
                 process.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
+            if isinstance(error, BrokenProcessPool):
+                raise BenchError(
+                    f"a process was ended from outside, as one is where memory is out; start again, or {LESS}"
+                ) from error
             raise
 
 

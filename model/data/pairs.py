@@ -8,19 +8,35 @@ and the same under `test` and, where there is one, `val`. A partner may have ano
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 SIDES = ("source", "target")
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".ts")
 NAMED = 3
+# EXIF's orientations but for the upright one, and what makes each upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = tuple(TURNS[stored] for stored in (5, 6, 7, 8))
+# What stands last in a whole file, and in how many bytes at its end it is looked for.
+LAST = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9", "MPO": b"\xff\xd9"}
+LAST_BYTES = 1024
 
 
 class PairsError(ValueError):
@@ -55,7 +71,7 @@ def find_pairs(folder: Path, split: str) -> list[Pair]:
 
     Raises:
         PairsError: the layout is another, a partner is missing, misnamed or of another size, or a picture
-            cannot be read.
+            cannot be read or is cut short.
     """
     source, target = (_named(folder / split / side) for side in SIDES)
     _all_partnered(folder / split, source, target)
@@ -140,12 +156,13 @@ def _all_partnered(folder: Path, source: dict[str, Path], target: dict[str, Path
 
 
 def _check_sizes(pair: Pair) -> None:
-    """That all of a pair's pictures have one size, read off their heads."""
+    """That all of a pair's pictures have one size, read off their heads, and are not cut short."""
     expected = size_of(pair.source[0])
     for files in pair.files():
         for path in files:
-            if size_of(path) != expected:
-                one, other = ("x".join(map(str, s)) for s in (expected, size_of(path)))
+            size = size_of(path)
+            if size != expected:
+                one, other = ("x".join(map(str, s)) for s in (expected, size))
                 raise PairsError(
                     f"{pair.source[0]} is of {one} pixels and {path} of {other}; a pair's pictures must be "
                     "of one size."
@@ -153,16 +170,31 @@ def _check_sizes(pair: Pair) -> None:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Width and height in pixels, read off the file's head."""
-    try:
+    """Width and height in pixels of the picture as it is to be seen, read off the file's head; a PNG or JPEG
+    without its last bytes is decoded, to tell a cut one from one with something behind it.
+
+    Raises:
+        PairsError: it cannot be read, or is cut short.
+    """
+    with _unreadable_named(path):
         with Image.open(path) as picture:
-            return picture.size
-    except (OSError, Image.DecompressionBombError, ValueError) as error:
-        raise _unreadable(path, error) from error
+            kind = picture.format
+            turn = None if kind == "TIFF" else _turn(picture)  # whose size is of the upright picture already
+            size = picture.size
+        ended = kind not in LAST or LAST[kind] in _end_of(path)
+    if not ended:
+        _opened(path)
+    return size[::-1] if turn in SIDEWAYS else size
+
+
+def _end_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-min(LAST_BYTES, path.stat().st_size), os.SEEK_END)
+        return file.read()
 
 
 def read_square(path: Path, side: int) -> NDArray[np.uint8]:
-    """The picture's centred square, RGB [side, side, 3].
+    """The centred square of the picture as it is to be seen, RGB [side, side, 3].
 
     Raises:
         PairsError: it cannot be read.
@@ -181,21 +213,35 @@ def read_whole(path: Path) -> NDArray[np.uint8]:
     Raises:
         PairsError: it cannot be read.
     """
-    return np.asarray(ImageOps.exif_transpose(_opened(path)))
+    return np.asarray(_opened(path))
 
 
 def _opened(path: Path) -> Image.Image:
+    """The picture in RGB, upright."""
+    with _unreadable_named(path), Image.open(path) as picture:
+        rgb = picture.convert("RGB")
+        turn = _turn(picture)
+        return rgb if turn is None else rgb.transpose(turn)
+
+
+def _turn(picture: Image.Image) -> Image.Transpose | None:
+    """What makes the picture upright by its EXIF; None where it is so, or that cannot be told."""
     try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except (OSError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
-        raise _unreadable(path, error) from error
+        # Not a PNG's own getexif, which decodes the picture for what may stand behind its pixels.
+        return TURNS.get(Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1))
+    except SyntaxError:  # what is called EXIF is none
+        return None
 
 
 def _empty(folder: Path) -> PairsError:
     return PairsError(f"{folder} holds no pictures; put {', '.join(IMAGES[:3])} files there.")
 
 
-def _unreadable(path: Path, error: Exception) -> PairsError:
-    said = str(error).partition("\n")[0]
-    return PairsError(f"{path} cannot be read as a picture ({said}); get a whole copy of it.")
+@contextmanager
+def _unreadable_named(path: Path) -> Iterator[None]:
+    """What is done with the picture within; where it cannot be read, its path and why are said."""
+    try:
+        yield
+    except (OSError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
+        said = str(error).partition("\n")[0]
+        raise PairsError(f"{path} cannot be read as a picture ({said}); get a whole copy of it.") from error

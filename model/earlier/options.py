@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from model.arguments import above_zero, positive, side
+from model.arguments import above_zero, positive, share, side
 from model.autoretouch import AUTORETOUCH
 from model.bpfre_training import RATE
 
@@ -87,7 +87,7 @@ def parser(system: str) -> argparse.ArgumentParser:
     p.add_argument(
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"]
     )
-    p.add_argument("--average", type=float, default=o.average, help="decay of the weights' moving average")
+    p.add_argument("--average", type=share, default=o.average, help="decay of the weights' moving average")
     p.add_argument("--every", type=positive, default=o.every, help="steps between reports")
     p.add_argument("--vgg", type=Path, help="file of VGG-19's weights (default: torch hub's cache)")
     p.add_argument(

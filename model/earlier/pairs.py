@@ -10,12 +10,14 @@ from torch.utils.data import DataLoader
 from model.clip_stream import ClipStream, validation_clips
 from model.data.ahead import made_ahead
 from model.data.clips import Clip
-from model.data.pairs import PairsError
+from model.data.pairs import IMAGES, SIDES, PairsError, pictures_in
+from model.data.portraits import Portraits
 from model.data.sequences import PairClips, SequenceConfig
 from model.earlier import Pairs
 from model.earlier.options import Options
 from model.earlier.unpaired import UnpairedPictures
 from model.options import Options as ClipOptions
+from model.training import names_hash
 
 JUDGED_SEED = 12345
 JUDGED_PAIRS = 8
@@ -42,6 +44,32 @@ def is_prepared(folder: Path) -> bool:
         f"{folder} holds neither prepared portraits nor pairs; make the first with `python -m "
         "stream.portraits`, or lay pairs out as train|test / source|target."
     )
+
+
+def learnt_from(options: Options) -> dict[str, str]:
+    """What a resumed training must have the same of its pictures: a hash of their names, by the argument that
+    names their folder.
+
+    Raises:
+        PairsError, FacesError: the folder holds none.
+    """
+    found = {"DATA": names_hash(_names(options.data))}
+    if options.unpaired is not None:
+        sides = [options.unpaired / side for side in SIDES]
+        names = [f"{side.name}/{picture.stem}" for side in sides for picture in pictures_in(side)]
+        found["--unpaired"] = names_hash(names)
+    return found
+
+
+def _names(data: Path) -> list[str]:
+    """Of the portraits or pairs that are trained on; what is wrong with pairs is said where they are read."""
+    if is_prepared(data):
+        faces = Portraits(data, "train")
+        return [faces.rows[face].file for face in faces.ids]
+    side = data / "train" / SIDES[0]
+    entries = [path for path in side.glob("*") if not path.name.startswith(".")]
+    folders = [path.name for path in entries if path.is_dir()]
+    return folders or [path.stem for path in entries if path.suffix.lower() in IMAGES]
 
 
 def batches(options: Options, step: int) -> Iterator[Pairs]:

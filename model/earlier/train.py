@@ -17,7 +17,7 @@ from model.data.pairs import PairsError
 from model.data.portraits import FacesError
 from model.earlier import Pairs, PairTraining
 from model.earlier.options import Options, parser
-from model.earlier.pairs import batches, held_out, to_device
+from model.earlier.pairs import batches, held_out, learnt_from, to_device
 from model.earlier.systems import Earlier, FrameByFrame, config_of, perceptual_of, training_of
 from model.earlier.weights import save_earlier
 from model.perceptual import Perceptual
@@ -26,6 +26,7 @@ from model.training import (
     LossNotFiniteError,
     TrainingError,
     average_into,
+    demand_gpu,
     demand_one_process,
     found_checkpoint,
     mean_terms,
@@ -48,6 +49,7 @@ class Run:
         training: network, critic and optimisers.
         averaged: the network with the moving average of its weights.
         tests: what reports are about.
+        learnt_from: hash of its pictures' names, by the argument that names their folder.
         progress: where it stands.
     """
 
@@ -55,6 +57,7 @@ class Run:
     training: PairTraining
     averaged: Earlier
     tests: list[Clip]
+    learnt_from: dict[str, str]
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -118,6 +121,7 @@ class Run:
         content = {
             "system": o.system,
             "settings": o.settings(),
+            "learnt_from": self.learnt_from,
             "training": self.training.state_dict(),
             "averaged": self.averaged.state_dict(),
             "progress": asdict(self.progress),
@@ -129,12 +133,13 @@ class Run:
         """Go on from the checkpoint.
 
         Raises:
-            TrainingError: it is of another system or of other settings.
+            TrainingError: it is of another system, of other settings or of other pictures.
             WeightsError: it is damaged.
         """
-        with resuming(self.path, self.options.system, self.options.settings()) as saved:
+        o = self.options
+        with resuming(self.path, o.system, o.settings(), self.learnt_from) as saved:
             self.training.load_state_dict(saved["training"])
-            set_rate(self.training, self.options.rate)
+            set_rate(self.training, o.rate)
             self.averaged.load_state_dict(saved["averaged"])
             self.progress = Progress(**saved["progress"])
 
@@ -146,13 +151,15 @@ def prepare(options: Options, resume: bool, tests: list[Clip] | None = None) -> 
         TrainingError, PairsError, FacesError, WeightsError: it cannot start.
     """
     demand_one_process(options.system, f"python -m model.train --system {options.system}")
+    demand_gpu(options.device)
     found = found_checkpoint(options.out, resume)
     config = config_of(options.system, options.preset)
     tests = [clip_to_device(c, options.device) for c in (held_out(options) if tests is None else tests)]
     training = training_of(config, _perceptual(options), options.seed, options.device)
     set_rate(training, options.rate)
     network = training.network
-    run = Run(options, training, copy.deepcopy(network), tests)  # type: ignore[arg-type]
+    averaged = copy.deepcopy(network)
+    run = Run(options, training, averaged, tests, learnt_from(options))  # type: ignore[arg-type]
     if found:
         run.resume()
     return run

@@ -19,7 +19,7 @@ class UnpairedPictures:
     """The pictures of a folder, drawn from a number: the same number gives the same ones.
 
     Raises:
-        PairsError: there is no such folder, no picture on one side, or one that cannot be read.
+        PairsError: there is no such folder, no picture on one side, or one that cannot be read or is cut.
     """
 
     def __init__(self, folder: Path, size: int, seed: int = 0) -> None:

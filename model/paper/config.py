@@ -47,6 +47,12 @@ class PaperConfig:
         """What a face's sides must be a multiple of, in pixels."""
         return max(8, 1 << (self.flow_levels - 1))
 
+    def wrong_side(self, side: int) -> str:
+        """Why a face cannot have sides of so many pixels, a sentence; empty where it can."""
+        if side % self.multiple == 0:
+            return ""
+        return f"A size of {side} is no multiple of {self.multiple}; preset {self.preset} needs one."
+
     def to_dict(self) -> dict[str, Any]:
         """The config as plain values, for JSON."""
         return asdict(self)

@@ -24,6 +24,7 @@ from model.perceptual import Perceptual, Vgg19
 from model.training import weights_of
 
 SECONDS_AN_HOUR = 3600
+LEAST_PX = 32  # smaller pictures end on VGG-19's way down
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,12 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--tflops", type=above_zero, default=35.6, help="of the device (35.6: RTX 3090, float32)")
     p.add_argument("--share", type=above_zero, default=0.5, help="of them that are reached (0.5)")
     o = p.parse_args(argv)
+    wrong = preset(o.preset).wrong_side(o.size)
+    if o.size < LEAST_PX and not wrong:
+        wrong = f"A size of {o.size} leaves nothing for VGG-19 to see; give --size {LEAST_PX} or more."
+    if wrong:
+        print(wrong, file=sys.stderr)
+        return 2
     cost = count(o.preset, o.frames, o.size)
     print(
         f"{o.preset}, {o.frames} frames of {o.size} px: {cost.tflop:.2f} TFLOP a step, weights and Adam "

@@ -89,9 +89,10 @@ class PaperVRetouchEr(nn.Module):
     to the one channel of M_gt, at first the mean. Each part of the map masks its own channel in Eq. 4 and 6.
     """
 
-    def __init__(self, config: PaperConfig) -> None:
+    def __init__(self, config: PaperConfig, references: str = "past") -> None:
+        """references: those that it is trained with, "past" or "around" (`choose`)."""
         super().__init__()
-        self.config = config
+        self.config, self.references = config, references
         channels = config.channels[3]
         self.encoder = Encoder(config)
         self.localizer = Localizer(config)

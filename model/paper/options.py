@@ -7,20 +7,22 @@ or not at all, `history.json` and `curves.png`. With `torchrun --nproc-per-node 
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from model.arguments import above_zero, positive
+from model.arguments import above_zero, positive, share
 from model.data.sequences import MOTIONS
 from model.distributed import world
-from model.paper.config import PRESETS
+from model.paper.config import PRESETS, PaperConfig
+from model.paper.config import preset as preset_of
 from model.paper.network import REFERENCES
 from model.paper.training import RATE
 
 NONE = "none"
+PARTS = ("fir", "mma")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Options:
     Attributes:
         data, out: folders, see the module.
         preset: which published network.
+        without: parts that are left out of it, of PARTS.
+        delta: frames whose K and V are summed; None for the preset's own.
         iterations: steps over all resumed runs.
         batch: clips at once in one process.
         accumulate: batches whose gradients are added up for one step.
@@ -52,6 +56,8 @@ class Options:
     data: Path
     out: Path
     preset: str = "paper"
+    without: tuple[str, ...] = ()
+    delta: int | None = None
     iterations: int = 400_000
     batch: int = 1
     accumulate: int = 1
@@ -70,13 +76,35 @@ class Options:
     teacher: str | None = None
     threads: int = 2
 
+    def config(self) -> PaperConfig:
+        """The network's sizes.
+
+        Raises:
+            UnknownPresetError: there is no such preset.
+        """
+        whole = preset_of(self.preset)
+        fir, mma = (part not in self.without for part in PARTS)
+        return replace(whole, delta=self.delta or whole.delta, fir=fir, mma=mma)
+
     def settings(self) -> dict[str, Any]:
         """What a resumed training must have the same; its rate and precision may change, which is what helps
         one that went astray."""
+        config = self.config()
+        # None for the whole network, as checkpoints of before there were others lack the names.
+        changed = {
+            "without": ", ".join(sorted(self.without)) or None,
+            "delta": config.delta if config.delta != preset_of(self.preset).delta else None,
+        }
         same = ("preset", "frames", "size", "motion", "references", "seed", "average")
         chosen = {name: getattr(self, name) for name in same}
         clips = self.batch * self.accumulate * world()
-        return {**chosen, "clips of a step": clips, "vgg": self.vgg != NONE, "teacher": self.teacher}
+        return {
+            **chosen,
+            **changed,
+            "clips of a step": clips,
+            "vgg": self.vgg != NONE,
+            "teacher": self.teacher,
+        }
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -90,6 +118,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     p.add_argument("data", type=Path, help="folder with train|test / source|target")
     p.add_argument("out", type=Path, help="folder for checkpoint, weights and curves")
     p.add_argument("--preset", default=o.preset, choices=sorted(PRESETS))
+    p.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        choices=PARTS,
+        help="leave a part out, as Table 4 does; may be given twice",
+    )
+    p.add_argument(
+        "--delta", type=positive, help="frames whose K and V are summed (the preset's: 6 in paper)"
+    )
     p.add_argument("--iterations", type=positive, default=o.iterations, help="steps over all resumed runs")
     p.add_argument("--batch", type=positive, default=o.batch, help="clips at once in one process")
     p.add_argument("--accumulate", type=positive, default=o.accumulate, help="batches for one step")
@@ -105,7 +143,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"]
     )
     p.add_argument("--bf16", action="store_true", help="bfloat16 in the networks: half the memory")
-    p.add_argument("--average", type=float, default=o.average, help="decay of the weights' moving average")
+    p.add_argument("--average", type=share, default=o.average, help="decay of the weights' moving average")
     p.add_argument("--every", type=positive, default=o.every, help="steps between reports")
     p.add_argument(
         "--judged", type=positive, default=o.judged, help="clips of val, or test, that a report is about"
@@ -114,4 +152,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     p.add_argument("--teacher", help="of the flow in videos: file of a SpyNet, raft, or none")
     p.add_argument("--threads", type=positive, default=o.threads, help="that make clips ahead")
     p.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
-    return p.parse_args(argv)
+    found = p.parse_args(argv)
+    found.without = tuple(sorted(set(found.without)))
+    return found

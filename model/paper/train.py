@@ -1,7 +1,6 @@
 """Train the published network on pairs: the run behind `python -m model.train --preset paper DATA OUT`."""
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -12,12 +11,12 @@ from model.data.ahead import made_ahead
 from model.data.clips import Clip
 from model.data.pairs import PairsError
 from model.data.sequences import PairClips, SequenceConfig
-from model.distributed import leave, rank, wait, world
-from model.paper.config import preset
+from model.distributed import leave, rank, world
 from model.paper.judge import judge
 from model.paper.losses import PERCEPTUAL_LAYERS
 from model.paper.options import NONE, Options, parse
 from model.paper.teacher import Teacher, open_teacher, taught_flow
+from model.paper.together import say, together
 from model.paper.training import PaperTraining
 from model.paper.weights import save_paper
 from model.perceptual import Perceptual
@@ -29,6 +28,7 @@ from model.training import (
     joined,
     mean_terms,
     memory_said,
+    names_hash,
     not_finite,
     resuming,
     to_device,
@@ -66,6 +66,11 @@ class Run:
         """Of the checkpoint."""
         return self.options.out / "checkpoint.pt"
 
+    @property
+    def learnt_from(self) -> dict[str, str]:
+        """What a resumed training must have the same of its pictures."""
+        return {"DATA": names_hash(pair.name for pair in self.clips.pairs)}
+
     def numbers(self) -> Iterator[list[int]]:
         """Numbers of the clips of each batch to come, of this process; over all processes and batches of
         step s they are s n to s n + n - 1, so that the curve does not depend on who works out what."""
@@ -91,7 +96,8 @@ class Run:
         recent: list[dict[str, float]] = []
         last = time.monotonic()
         while training.steps < o.iterations:
-            clips = [self.taught(next(made)) for _ in range(o.accumulate)]
+            with together(training.device):
+                clips = [self.taught(next(made)) for _ in range(o.accumulate)]
             recent.append(self.update(clips, flow_known))
             now = time.monotonic()
             self.minutes, last = self.minutes + (now - last) / 60, now
@@ -103,7 +109,7 @@ class Run:
         """One step; the loss and its terms.
 
         Raises:
-            TrainingError: it is not finite; the weights are as they were.
+            TrainingError: it is not finite, or another process cannot make it; the weights are as they were.
         """
         try:
             return self.training.step(clips, flow_known)
@@ -115,14 +121,14 @@ class Run:
 
     def report(self, terms: dict[str, float]) -> None:
         """Judge, print a line and write everything, in the first process, for which the others wait."""
-        if rank() == 0:
-            self._write_report(terms)
-        wait()
+        with together(self.training.device):
+            if rank() == 0:
+                self._write_report(terms)
         self.saved = self.training.steps
 
     def _write_report(self, terms: dict[str, float]) -> None:
         training, out = self.training, self.options.out
-        figures = judge(training.averaged, self.tests, self.options.references)
+        figures = judge(training.averaged, self.tests, training.averaged.references)
         self.history.append({"step": training.steps, "minutes": self.minutes, **terms, **figures})
         (out / "history.json").write_text(json.dumps(self.history, indent=1))
         draw_curves(self.history, out / "curves.png")
@@ -135,6 +141,7 @@ class Run:
         content = {
             "system": PAPER,
             "settings": self.options.settings(),
+            "learnt_from": self.learnt_from,
             "training": self.training.state_dict(),
             "minutes": self.minutes,
             "history": self.history,
@@ -146,10 +153,10 @@ class Run:
         """Go on from the checkpoint.
 
         Raises:
-            TrainingError: it is of another network or of other settings.
+            TrainingError: it is of another network, of other settings or of other pairs.
             WeightsError: it is damaged.
         """
-        with resuming(self.path, PAPER, self.options.settings()) as saved:
+        with resuming(self.path, PAPER, self.options.settings(), self.learnt_from) as saved:
             self.training.load_state_dict(saved["training"])
             self.training.set_rate(self.options.rate)
             self.minutes, self.history = saved["minutes"], saved["history"]
@@ -157,18 +164,22 @@ class Run:
 
 
 def prepare(options: Options, resume: bool) -> Run:
-    """The training as asked, ready to run.
+    """The training as asked, ready to run in all processes.
 
     Raises:
-        TrainingError, PairsError, WeightsError: it cannot start.
+        TrainingError, PairsError, WeightsError: it cannot start, in this process or in another.
     """
-    config = preset(options.preset)
-    if options.size % config.multiple:
-        raise TrainingError(
-            f"A size of {options.size} is no multiple of {config.multiple}; preset {config.preset} needs one."
-        )
-    found = found_checkpoint(options.out, resume)
     device = joined(options.device)
+    with together(device):
+        return _prepared(options, resume, device)
+
+
+def _prepared(options: Options, resume: bool, device: str) -> Run:
+    config = options.config()
+    wrong = config.wrong_side(options.size)
+    if wrong:
+        raise TrainingError(wrong)
+    found = found_checkpoint(options.out, resume)
     clips = PairClips(
         options.data,
         "train",
@@ -223,7 +234,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         train(Options(**{k: v for k, v in arguments.items() if k != "resume"}), arguments["resume"])
     except (TrainingError, PairsError, WeightsError, OSError) as error:
-        print(error, file=sys.stderr)
+        say(error)
         return 2
     finally:
         leave()
@@ -240,5 +251,6 @@ def train(options: Options, resume: bool = False) -> None:
     remedy = "lower --batch (and raise --accumulate), --size or --frames, or add --bf16"
     with memory_said(options.batch, options.frames, options.size, remedy):
         run = prepare(options, resume)
-        options.out.mkdir(parents=True, exist_ok=True)
+        with together(run.training.device):
+            options.out.mkdir(parents=True, exist_ok=True)
         run.train()

@@ -24,6 +24,7 @@ from model.paper.losses import (
     pixel_loss,
 )
 from model.paper.network import PaperVRetouchEr
+from model.paper.together import together
 from model.training import LossNotFiniteError, average_into, warm_average, weights_of
 
 RATE = 2e-4
@@ -80,9 +81,9 @@ class PaperTraining:
             device: where all of it is.
         """
         torch.manual_seed(seed)
-        self.references, self.average, self.bf16, self.device = references, average, bf16, device
+        self.average, self.bf16, self.device = average, bf16, device
         self.perceptual = perceptual
-        self.network = PaperVRetouchEr(config).to(device)
+        self.network = PaperVRetouchEr(config, references).to(device)
         self.discriminator = Discriminator(config).to(device)
         self.averaged = copy.deepcopy(self.network).eval().requires_grad_(False)
         network = self.network
@@ -121,7 +122,7 @@ class PaperTraining:
     def losses(self, clip: Clip, flow_known: bool = True) -> Losses:
         """Lines 6-10 and the losses of lines 11-13; where the flow is not known, L_flow is zero."""
         with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=self.bf16):
-            made = self.network.clip(clip.raw, self.references)
+            made = self.network.clip(clip.raw, self.network.references)
             of_image = self.discriminator(made.image)
             of_target = self.discriminator(clip.target)
             zero = made.image.new_zeros(())
@@ -153,15 +154,17 @@ class PaperTraining:
 
         Raises:
             LossNotFiniteError: before any weight is changed.
+            ElsewhereError: another process cannot make the step.
         """
         turns = (self.localizing, self.retouching, self.judging)
         for optimiser in turns:
             optimiser.zero_grad(set_to_none=True)
-        terms = torch.stack([self._descend(self.losses(clip, flow_known), len(clips)) for clip in clips])
+        with together(self.device):  # before the processes exchange anything
+            terms = torch.stack([self._descend(self.losses(clip, flow_known), len(clips)) for clip in clips])
+            self._check_gradients()
         averages = mean(terms.mean(0))
         for optimiser in turns:
             average_gradients(weights_of(optimiser))
-        self._check_gradients()
         for optimiser in turns:  # lines 11, 12, 13
             optimiser.step()
         self.steps += 1

@@ -11,8 +11,14 @@ from model.weights import loading, save_atomic
 
 
 def save_paper(network: PaperVRetouchEr, path: Path) -> None:
-    """Write the network's config and weights to `path`."""
-    save_atomic({"system": PAPER, "config": network.config.to_dict(), "weights": network.state_dict()}, path)
+    """Write the network's config, its choice of references and its weights to `path`."""
+    content = {
+        "system": PAPER,
+        "config": network.config.to_dict(),
+        "references": network.references,
+        "weights": network.state_dict(),
+    }
+    save_atomic(content, path)
 
 
 def load_paper(path: Path) -> PaperVRetouchEr:
@@ -24,6 +30,7 @@ def load_paper(path: Path) -> PaperVRetouchEr:
     remedy = "train them with `python -m model.train --preset paper`"
     with loading(path, "weights of the published network", remedy):
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        network = PaperVRetouchEr(config_of(saved["config"]))
+        # Files of before the choice was kept name none.
+        network = PaperVRetouchEr(config_of(saved["config"]), saved.get("references", "past"))
         network.load_state_dict(saved["weights"])
     return network.eval()

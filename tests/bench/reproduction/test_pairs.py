@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import require
@@ -13,7 +15,8 @@ torch = require("torch")
 require("skimage")
 
 from bench.__main__ import main  # noqa: E402
-from bench.reproduction.on_pairs import load_any  # noqa: E402
+from bench.clips import pixels_of  # noqa: E402
+from bench.reproduction.on_pairs import load_any, retouching  # noqa: E402
 from model.config import preset  # noqa: E402
 from model.earlier.systems import FrameByFrame, config_of, network_of  # noqa: E402
 from model.earlier.weights import save_earlier  # noqa: E402
@@ -99,6 +102,80 @@ def test_a_file_says_of_which_system_it_is(folder: Path) -> None:
     assert isinstance(load_any(folder / "bpfre.pt"), FrameByFrame)
     assert isinstance(load_any(folder / "paper.pt"), PaperVRetouchEr)
     assert isinstance(load_any(folder / "live.pt"), VRetouchEr)
+
+
+def test_references_around_a_frame_are_judged_so(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(1)
+    network = PaperVRetouchEr(PRESETS["paper-tiny"]).eval()
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.05 * torch.randn_like(weight))
+    raw = torch.rand(1, 4, 3, 64, 64, generator=torch.Generator().manual_seed(2)).mul(255).round() / 255
+    made = {}
+    for references in ("past", "around"):
+        network.references = references
+        save_paper(network, tmp_path / f"{references}.pt")
+        retouch = retouching(load_any(tmp_path / f"{references}.pt"))
+        with torch.no_grad():
+            frames, maps = zip(*retouch(pixels_of(raw[0])), strict=True)
+            whole = pixels_of(network.clip(raw, references).image[0].clamp(0, 1))
+        made[references] = np.stack(frames)
+        assert np.abs(made[references].astype(int) - whole).max() <= 1
+        assert maps[0].shape == (64, 64) and maps[0].dtype == np.float32
+    assert (made["past"][0] != made["around"][0]).any()
+    assert np.abs(made["past"][-1].astype(int) - made["around"][-1]).max() <= 1
+    given = [word for name in made for word in ("--network", f"{name} ones={tmp_path / name}.pt")]
+    assert main(["pairs", str(folder / "data"), *SMALL, *given]) == 0
+    assert "frames to come are seen: around ones." in capsys.readouterr().out
+
+
+def test_the_published_network_without_a_part_is_judged_without_it(folder: Path, tmp_path: Path) -> None:
+    given = []
+    for name, changed in (("mma", {"mma": False}), ("fir", {"fir": False}), ("delta", {"delta": 1})):
+        save_paper(PaperVRetouchEr(replace(PRESETS["paper-tiny"], **changed)), tmp_path / f"{name}.pt")
+        network = load_any(tmp_path / f"{name}.pt")
+        assert isinstance(network, PaperVRetouchEr)
+        assert {part: getattr(network.config, part) for part in changed} == changed
+        given += ["--network", f"{name}={tmp_path}/{name}.pt"]
+    given = [
+        word for name in ("mma", "fir", "delta") for word in ("--network", f"{name}={tmp_path}/{name}.pt")
+    ]
+    assert main(["pairs", str(folder / "data"), *SMALL, *given]) == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "networks", "said"),
+    [
+        ("100", ["live"], "live takes faces whose sides are multiples of 32 pixels, and --size is 100"),
+        ("100", ["paper"], "multiples of 8 pixels, and --size is 100; give --size 96"),
+        ("36", ["live"], "give --size 32"),
+        ("104", ["paper", "bpfre"], None),
+        ("104", ["paper", "live"], "give --size 96"),
+        ("100", ["autoretouch"], None),
+        ("126", ["bpfre"], "4 divides"),
+        ("508", ["deep"], "multiples of 64 pixels, and --size is 508; give --size 448"),
+    ],
+)
+def test_a_size_that_a_network_does_not_take_is_a_sentence(
+    size: str,
+    networks: list[str],
+    said: str | None,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = replace(config_of("bpfre", "tiny"), channels=(4, 4, 4, 4, 4, 4, 4))
+    save_earlier("bpfre", network_of(config), tmp_path / "deep.pt", perceptual=False)
+    paths = {name: (tmp_path if name == "deep" else folder) / f"{name}.pt" for name in networks}
+    given = [word for name, path in paths.items() for word in ("--network", f"{name}={path}")]
+    code = main(["pairs", str(folder / "data"), "--frames", "2", "--clips", "1", "--size", size, *given])
+    error = capsys.readouterr().err.strip().splitlines()
+    if said is None:
+        assert code == 0
+    else:
+        assert code == 2 and said in error[-1] and len(error) == 1
 
 
 def test_what_is_wrong_is_a_sentence(

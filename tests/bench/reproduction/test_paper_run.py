@@ -52,9 +52,11 @@ def work(faces: Path, kept: Path, budget: Budget = SMALL) -> tuple[Work, list[st
     return made, said
 
 
-def keep_untrained(faces: Path, kept: Path, seeds: int, methods: Sequence[Method] = METHODS) -> None:
+def keep_untrained(
+    faces: Path, kept: Path, seeds: int, methods: Sequence[Method] = METHODS, budget: Budget = SMALL
+) -> None:
     """Networks as they begin, as if they were trained."""
-    made, _ = work(faces, kept)
+    made, _ = work(faces, kept, budget)
     for seed in range(seeds):
         for method in made.trainings(methods):
             torch.manual_seed(seed)
@@ -241,10 +243,11 @@ def test_the_bench_writes_tables_figures_and_json_and_judges_once(
     faces_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept, out = tmp_path / "kept", tmp_path / "out"
-    keep_untrained(faces_dir, kept, seeds=2)
+    keep_untrained(faces_dir, kept, seeds=2, budget=replace(SMALL, rate=2e-3, earlier_rate=5e-4))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(run, "clips_of", lambda faces, clips, frames: [small_clip()])
-    asked = [str(faces_dir), str(out), "--networks", str(kept), *ASKED, "--seeds", "2"]
+    rates = ["--rate", "2e-3", "--earlier-rate", "5e-4"]
+    asked = [str(faces_dir), str(out), "--networks", str(kept), *ASKED, *rates, "--seeds", "2"]
     assert main(["paper", *asked, "--json", str(tmp_path / "paper.json")]) == 0
     caught = capsys.readouterr()
     assert "Table 1" in caught.out and "Table 4" in caught.out
@@ -257,6 +260,9 @@ def test_the_bench_writes_tables_figures_and_json_and_judges_once(
     assert "over that of delta = 1, seed by seed: 2: " in page
     assert "clips of 2 frames have 1 before the last, so that networks of delta 1, 2, 4, 6, 8 learn" in page
     assert page.count("2 seeds; each network trained from nothing for 2 steps") >= 7
+    assert page.count("64 px, learning rate up to 0.002, AutoRetouch's and BPFRe's 0.0005, preset tiny") >= 7
+    assert "*Figure 8. By the number of references. Here delta counts the frames that are remembered" in page
+    assert page.count("delta 1 here is two") == 1
     written = json.loads((tmp_path / "paper.json").read_text())
     assert len(written["networks"]["vretoucher"]) == 2
     assert math.isfinite(written["networks"]["bpfre"][1]["figures"]["psnr_db"])

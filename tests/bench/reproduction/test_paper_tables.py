@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import require
 
@@ -12,7 +14,7 @@ require("torch")
 require("matplotlib")
 
 from bench import report  # noqa: E402
-from bench.reproduction import figures, tables  # noqa: E402
+from bench.reproduction import figures, maps, tables  # noqa: E402
 from bench.reproduction.judged import FIGURES, Judged  # noqa: E402
 from bench.reproduction.methods import (  # noqa: E402
     AUTORETOUCH,
@@ -65,6 +67,8 @@ def test_table_1_has_the_papers_rows_and_dashes_where_nothing_was_measured() -> 
     assert "3.10 ± 0.10" in lines["VRetouchEr"] and "1.25" in lines["VRetouchEr"]
     assert lines["VRetouchEr"].split()[-1] == "7" or "7 ± 0" in lines["VRetouchEr"]
     assert "LPIPS was not measured: no weights of lpips." in first
+    assert "AutoRetouch infers no map: its Soft-IoU and map SSIM are those of what it changes" in first
+    assert "infers no map" not in second
     assert first.count("3 seeds; 7 steps.") == 2 and "3 seeds; 7 steps." in second
     for title in ("Base model", "VRetouchEr w/o MMA", "VRetouchEr w/o FIR"):
         assert title in second
@@ -111,12 +115,27 @@ def test_every_figure_is_a_picture_and_vfid_has_a_panel_where_it_was_measured(tm
     assert len(figures.delta_curve(found).axes) == 3
 
 
+def test_what_is_said_below_the_maps_is_there_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    black = np.zeros((maps.FRAMES, 32, 32, 3), np.uint8)
+    monkeypatch.setattr(maps, "astronaut", lambda: (black, np.zeros((32, 32), np.float32)))
+    rows = []
+    for said in ("short", " ".join(["word"] * 60)):
+        maps.draw([], tmp_path / "maps.png", said)
+        below = np.asarray(Image.open(tmp_path / "maps.png"))[320:]
+        assert (below[:, -4:] == 255).all()
+        rows.append(int((below < 128).any((1, 2)).sum()))
+    assert rows[1] > 2 * rows[0] > 0
+
+
 def test_the_delta_curve_shows_each_number_of_references() -> None:
     ahead = {method.key: float(delta) for delta, method in BY_DELTA.items()}
     gain, over = (axes.lines[0] for axes in figures.delta_curve(results(AHEAD | ahead)).axes)
     assert list(gain.get_xdata()) == list(over.get_xdata()) == [1, 2, 4, 6, 8]
     assert list(gain.get_ydata()) == pytest.approx([1.1, 2.1, 4.1, 6.1, 8.1])
     assert list(over.get_ydata()) == pytest.approx([0.0, 1.0, 3.0, 5.0, 7.0])
+    assert gain.axes.get_xlabel() == "delta, references besides the present frame"
 
 
 def test_more_references_are_held_against_the_fewest_seed_by_seed() -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from model.data import ffhqr
 from model.data.ffhqr import arrange, main, split_of
-from model.data.pairs import VIDEOS, PairsError, find_pairs, read_square, size_of
+from model.data.pairs import VIDEOS, PairsError, find_pairs, read_square, read_whole, size_of
 from stream import unpack
-from tests.model.pairs import face, write, write_stills, write_videos
+from tests.model.pairs import Array, face, write, write_stills, write_videos
 
 
 def test_still_pairs_are_found_by_name(tmp_path: Path) -> None:
@@ -62,6 +63,21 @@ def spoil_by_cutting(root: Path) -> None:
     (root / "train/target/00001.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
 
 
+def spoil_by_halving(root: Path) -> None:
+    halve(root / "train/target/00001.png")
+
+
+def spoil_by_halving_a_jpeg(root: Path) -> None:
+    (root / "train/source/00001.png").unlink()
+    write(root / "train/source/00001.jpg", face(1, 96)[0])
+    halve(root / "train/source/00001.jpg")
+
+
+def halve(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
 def spoil_by_doubling(root: Path) -> None:
     write(root / "train/source/00001.jpg", face(1, 96)[0])
 
@@ -83,6 +99,8 @@ def spoil_by_mixing(root: Path) -> None:
         (spoil_by_renaming, ["source/00001.png", "target/1.png"]),
         (spoil_by_resizing, ["source/00001.png", "96x96", "target/00001.png", "80x80"]),
         (spoil_by_cutting, ["target/00001.png", "cannot be read"]),
+        (spoil_by_halving, ["target/00001.png", "cannot be read", "get a whole copy"]),
+        (spoil_by_halving_a_jpeg, ["source/00001.jpg", "cannot be read", "get a whole copy"]),
         (spoil_by_doubling, ["00001.jpg", "00001.png", "same name"]),
         (spoil_by_a_video, ["clip.mp4", "python -m stream.unpack"]),
         (spoil_by_mixing, ["person0", "00000.png", "sets of their own"]),
@@ -145,10 +163,70 @@ def test_a_picture_is_read_as_its_centred_square(tmp_path: Path) -> None:
 
 def test_a_truncated_picture_is_named_where_it_is_read(tmp_path: Path) -> None:
     write(tmp_path / "a.png", face(0, 96)[0])
-    whole = (tmp_path / "a.png").read_bytes()
-    (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
+    halve(tmp_path / "a.png")
     with pytest.raises(PairsError, match=r"a\.png cannot be read"):
         read_square(tmp_path / "a.png", 20)
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg"])
+def test_what_stands_behind_a_whole_picture_does_no_harm(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{ending}"
+    write(path, face(0, 96)[0])
+    path.write_bytes(path.read_bytes() + bytes(100_000))
+    assert size_of(path) == (96, 96)
+
+
+# How EXIF's orientations store a picture.
+STORED: dict[int, Callable[[Array], Array]] = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.transpose(1, 0, 2),
+    6: lambda upright: np.rot90(upright),
+    7: lambda upright: upright[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda upright: np.rot90(upright, -1),
+}
+
+
+def write_turned(path: Path, upright: Array, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored = np.ascontiguousarray(STORED[orientation](upright))
+    Image.fromarray(stored).save(path, exif=exif, quality=95)
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".webp", ".tif"])
+@pytest.mark.parametrize("orientation", STORED)
+def test_a_picture_is_measured_and_read_upright(orientation: int, ending: str, tmp_path: Path) -> None:
+    upright = face(0, 96)[0][:64]
+    path = tmp_path / f"a{ending}"
+    write_turned(path, upright, orientation)
+    assert size_of(path) == (96, 64)
+    assert np.abs(read_whole(path).astype(int) - upright).mean() < 2
+    write(tmp_path / "upright.png", upright)
+    square = read_square(tmp_path / "upright.png", 32).astype(int)
+    assert np.abs(read_square(path, 32) - square).mean() < 2
+
+
+def test_a_pair_of_which_one_is_stored_lying_is_aligned(tmp_path: Path) -> None:
+    raw, target = (side[:64] for side in face(0, 96))
+    write(tmp_path / "train/source/a.png", raw)
+    write_turned(tmp_path / "train/target/a.png", target, 6)
+    (pair,) = find_pairs(tmp_path, "train")
+    apart = read_square(pair.source[0], 64).astype(int) - read_square(pair.target[0], 64)
+    assert np.abs(apart).mean() < 8
+    write(tmp_path / "train/source/a.png", np.ascontiguousarray(np.rot90(raw)))
+    with pytest.raises(PairsError, match=r"64x96 pixels and .*target/a\.png of 96x64"):
+        find_pairs(tmp_path, "train")
+
+
+def test_exif_that_is_none_turns_nothing(tmp_path: Path) -> None:
+    pixels = face(0, 96)[0][:64]
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=b"no EXIF at all")
+    assert size_of(tmp_path / "a.png") == (96, 64)
+    assert (read_whole(tmp_path / "a.png") == pixels).all()
 
 
 @pytest.mark.parametrize(

@@ -300,13 +300,35 @@ def test_several_processes_are_refused(
     assert run("bpfre", stills, tmp_path / "out", "--steps", "1") == 0
 
 
+@BOTH
+def test_without_a_gpu_cuda_is_refused_in_a_sentence(
+    system: str,
+    stills: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert run(system, stills, tmp_path / "out", "--device", "cuda", "--steps", "1") == 2
+    said = capsys.readouterr().err
+    assert "torch can use no GPU" in said and "--device cpu" in said and said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_cannot_be_started_is_said(
     stills: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("bpfre", tmp_path, tmp_path / "out", "--steps", "1") == 2
     said = capsys.readouterr().err
     assert "neither prepared portraits nor pairs" in said and said.count("\n") == 1
-    for wrong in (["--steps", "0"], ["--size", "100"], ["--preset", "huge"], ["--rate", "nan"]):
+    for wrong in (
+        ["--steps", "0"],
+        ["--size", "100"],
+        ["--preset", "huge"],
+        ["--rate", "nan"],
+        ["--average", "nan"],
+        ["--average", "1.5"],
+    ):
         with pytest.raises(SystemExit) as ended:
             run("bpfre", stills, tmp_path / "out", *wrong)
         assert ended.value.code == 2 and wrong[0] in capsys.readouterr().err

@@ -14,6 +14,7 @@ from tests.conftest import require
 
 torch = require("torch")
 
+from model.data.pairs import PairsError  # noqa: E402
 from model.earlier.unpaired import UnpairedPictures  # noqa: E402
 from model.train import main  # noqa: E402
 
@@ -83,6 +84,15 @@ def test_what_is_wrong_with_faces_without_partners_is_said_before_anything_is_tr
     spoilt(folder)
     assert run(stills, out, "--unpaired", str(folder), "--steps", "1") == 2
     assert re.search(said, capsys.readouterr().err) and not (out / "checkpoint.pt").exists()
+
+
+def test_a_cut_picture_is_named_before_one_is_drawn(strangers: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "strangers"
+    shutil.copytree(strangers, folder)
+    path = next((folder / "target").iterdir())
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(PairsError, match=f"{path.name} cannot be read as a picture"):
+        UnpairedPictures(folder, 64)
 
 
 def test_a_training_with_faces_without_partners_does_not_go_on_without_them(

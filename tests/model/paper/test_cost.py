@@ -48,3 +48,19 @@ def test_the_hours_follow_from_the_arithmetic(capsys: pytest.CaptureFixture[str]
     assert cost.hours(3600, cost.tflop, 0.5) == pytest.approx(2.0)
     assert main(["--preset", "paper-tiny", "--frames", "2", "--size", "32"]) == 0
     assert "paper-tiny, 2 frames of 32 px" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("preset", "size", "said"),
+    [
+        ("paper", "20", "20 is no multiple of 32"),
+        ("paper-tiny", "20", "20 is no multiple of 8"),
+        ("paper-tiny", "8", "give --size 32 or more"),
+    ],
+)
+def test_a_size_that_cannot_be_is_a_sentence(
+    preset: str, size: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--preset", preset, "--size", size]) == 2
+    found = capsys.readouterr().err
+    assert said in found and found.count("\n") == 1

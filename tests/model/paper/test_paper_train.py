@@ -131,7 +131,7 @@ def test_what_is_asked_reaches_the_training_and_its_reports(
     chosen = Options(stills, tmp_path, preset="paper-tiny", size=32, frames=2, judged=1, vgg="none", **asked)
     run = train_module.prepare(chosen, resume=False)
     training = run.training
-    assert (training.references, training.average, training.bf16) == ("around", 0.25, True)
+    assert (training.network.references, training.average, training.bf16) == ("around", 0.25, True)
     turns = (training.localizing, training.retouching, training.judging)
     assert [turn.param_groups[0]["lr"] for turn in turns] == [3e-4] * 3
     judged: list[tuple[object, ...]] = []
