@@ -22,10 +22,7 @@ def positive(text: str) -> int:
 
 def above_zero(text: str) -> float:
     """A number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = _number(text)
     if not 0.0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return number
@@ -33,10 +30,7 @@ def above_zero(text: str) -> float:
 
 def not_negative(text: str) -> float:
     """A number of at least 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = _number(text)
     if not 0.0 <= number < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
     return number
@@ -44,10 +38,7 @@ def not_negative(text: str) -> float:
 
 def finite(text: str) -> float:
     """Any number."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = _number(text)
     if not math.isfinite(number):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number")
     return number
@@ -55,10 +46,15 @@ def finite(text: str) -> float:
 
 def share(text: str) -> float:
     """A part of a whole, 0 to 1."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = _number(text)
     if not 0.0 <= number <= 1.0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return number
+
+
+def _number(text: str) -> float:
+    """nan where it is none, which lies in no range."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -75,8 +75,3 @@ def mean(values: Tensor) -> Tensor:
         dist.all_reduce(values)
         values /= world()
     return values
-
-
-def everywhere(fact: bool, device: str) -> bool:
-    """Whether it is so in all processes, each of which asks."""
-    return bool(mean(torch.tensor(float(fact), device=device)) == 1.0)

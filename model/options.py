@@ -9,6 +9,7 @@ import torch
 
 from model.arguments import above_zero, not_negative, positive, share, side
 from model.config import PRESETS
+from model.distributed import world
 from model.losses import LossWeights
 
 
@@ -76,7 +77,12 @@ class Options:
         """What a resumed training must have the same. Free are where, how long and how fast; and its rate and
         precision, which is what helps one that went astray."""
         free = ("faces", "out", "minutes", "steps", "device", "every", "compile", "rate", "bf16")
-        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items() if k not in free}
+        return {k: v for k, v in self.plain().items() if k not in free}
+
+    def plain(self) -> dict[str, Any]:
+        """All of it, and how many processes share it, as plain values for the checkpoint."""
+        asked = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+        return {**asked, "processes": world()}
 
 
 def parse(description: str | None, argv: list[str] | None = None) -> argparse.Namespace:

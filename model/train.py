@@ -11,7 +11,6 @@ own, and each step is by the mean of their gradients, so that a step has N times
 """
 
 import json
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -29,13 +28,14 @@ from model.curves import draw_curves
 from model.data.clips import Clip
 from model.data.portraits import FacesError, Portraits
 from model.distil import Teacher
-from model.distributed import average_gradients, everywhere, leave, mean, rank, wait
+from model.distributed import average_gradients, leave, mean, rank
 from model.encoder import leaking
 from model.losses import ERROR_LED, LossWeights, Terms, Truth, frame_terms
 from model.optimiser import Optimiser
 from model.options import Options, parse
 from model.state import State
 from model.systems import LIVE, chosen_system, trainer_of
+from model.together import say, together
 from model.training import (
     LossNotFiniteError,
     TrainingError,
@@ -112,10 +112,8 @@ class Training:
     def save(self) -> None:
         """Checkpoint and averaged weights, each whole or not at all."""
         content = {name: part.state_dict() for name, part in self.parts().items()}
-        options = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self.options).items()}
         save_atomic(
-            {**content, "progress": asdict(self.progress), "options": options},
-            self.path,
+            {**content, "progress": asdict(self.progress), "options": self.options.plain()}, self.path
         )
         save_weights(self.averaged, self.options.out / "weights.pt")
 
@@ -182,18 +180,18 @@ class Training:
         """One optimiser step; the loss's terms.
 
         Raises:
-            LossNotFiniteError: the loss of one of the processes is infinite or no number.
+            LossNotFiniteError: the loss is infinite or no number.
+            ElsewhereError: another process cannot make the step.
         """
         share = self.progress.share(self.options)
         self.optimiser.set_rate(learning_rate(share, self.options.rate))
-        with leaking(self.options.leak if share < LEAKY_SHARE else 0.0):
-            loss, terms = self.clip_loss(clip)
-        # Before the backward pass: that of a warp along NaN crashes.
-        if not everywhere(bool(torch.isfinite(loss)), self.options.device):
-            own = float(loss.detach())
-            raise LossNotFiniteError("another process's" if math.isfinite(own) else f"its loss is {own:g}")
         self.optimiser.zero_grad()
-        torch.autograd.backward(loss)
+        with together(self.options.device):  # before the processes exchange anything
+            with leaking(self.options.leak if share < LEAKY_SHARE else 0.0):
+                loss, terms = self.clip_loss(clip)
+            if not torch.isfinite(loss):  # the backward pass of a warp along NaN crashes
+                raise LossNotFiniteError(f"its loss is {float(loss.detach()):g}")
+            torch.autograd.backward(loss)
         average_gradients(self.network.parameters())
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         if torch.isfinite(norm):
@@ -230,9 +228,9 @@ def train(training: Training, clips: list[Clip]) -> None:
         last = now
         done = progress.share(options) >= 1
         if done or progress.step % options.every == 0:
-            if rank() == 0:
-                training.report(mean_terms(recent), clips)
-            wait()
+            with together(options.device):
+                if rank() == 0:
+                    training.report(mean_terms(recent), clips)
             recent = []
             last = time.monotonic()
         if done:
@@ -266,7 +264,7 @@ def _main(argv: list[str] | None) -> int:
     try:
         run(arguments.pop("resume"), arguments.pop("start_from"), Options(**arguments))
     except (TrainingError, FacesError, WeightsError, OSError) as error:
-        print(error, file=sys.stderr)
+        say(error)
         return 2
     finally:
         leave()

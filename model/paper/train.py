@@ -16,11 +16,11 @@ from model.paper.judge import judge
 from model.paper.losses import PERCEPTUAL_LAYERS
 from model.paper.options import NONE, Options, parse
 from model.paper.teacher import Teacher, open_teacher, taught_flow
-from model.paper.together import say, together
 from model.paper.training import PaperTraining
 from model.paper.weights import save_paper
 from model.perceptual import Perceptual
 from model.systems import PAPER
+from model.together import say, together
 from model.training import (
     LossNotFiniteError,
     TrainingError,

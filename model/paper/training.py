@@ -24,7 +24,7 @@ from model.paper.losses import (
     pixel_loss,
 )
 from model.paper.network import PaperVRetouchEr
-from model.paper.together import together
+from model.together import together
 from model.training import LossNotFiniteError, average_into, warm_average, weights_of
 
 RATE = 2e-4

@@ -60,29 +60,28 @@ def test_every_take_of_a_batch_has_its_turn_once() -> None:
     assert sum(last for *_, last in turns) > 180
 
 
-def test_a_stopped_training_has_the_curve_of_one_that_was_not(faces_dir: Path, tmp_path: Path) -> None:
-    one = [
-        "--preset",
-        "tiny",
-        "--batch",
-        "1",
-        "--frames",
-        "2",
-        "--size",
-        "64",
-        "--device",
-        "cpu",
-        "--every",
-        "2",
-    ]
-    small = ClipSampler(faces_dir, ClipConfig(size=64, frames=2), split="heldout", seed=1).sample(1)
+@pytest.fixture
+def trained(faces_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs a small training into a folder; its exit code."""
+    judged = ClipSampler(faces_dir, ClipConfig(size=64, frames=2), split="heldout", seed=1).sample(1)
+    monkeypatch.setattr(training_module, "validation_clips", lambda _: [judged])
+    network = ["--preset", "tiny", "--batch", "1", "--frames", "2", "--size", "64"]
+    small = [*network, "--device", "cpu", "--every", "1"]
+
+    def run(out: Path, *more: str) -> int:
+        return main([str(faces_dir), str(out), *small, *more])
+
+    return run
+
+
+def test_a_stopped_training_has_the_curve_of_one_that_was_not(
+    trained: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_module, "validation_clips", lambda _: [small])
-        assert main([str(faces_dir), str(whole), *one, "--steps", "4"]) == 0
-        patch.setattr(Training, "update", stopping_at(3, Training.update))
-        assert main([str(faces_dir), str(parts), *one, "--steps", "4"]) == 130
-        assert main([str(faces_dir), str(parts), *one, "--steps", "4", "--resume"]) == 0
+    assert trained(whole, "--steps", "4") == 0
+    monkeypatch.setattr(Training, "update", stopping_at(3, Training.update))
+    assert trained(parts, "--steps", "4") == 130
+    assert trained(parts, "--steps", "4", "--resume") == 0
     curves = [json.loads((out / "history.json").read_text()) for out in (whole, parts)]
     for expected, found in zip(*curves, strict=True):
         assert {**expected, "minutes": 0} == pytest.approx({**found, "minutes": 0}, rel=1e-4, nan_ok=True)
@@ -103,23 +102,12 @@ def stopping_at(step: int, update: Callable[..., dict[str, float]]) -> Callable[
 
 @pytest.mark.parametrize("spoilt", ["flow", "residual"])
 def test_a_loss_that_is_no_number_stops_and_the_last_checkpoint_stays(
-    spoilt: str, faces_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    spoilt: str,
+    trained: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    one = [
-        "--preset",
-        "tiny",
-        "--batch",
-        "1",
-        "--frames",
-        "2",
-        "--size",
-        "64",
-        "--device",
-        "cpu",
-        "--every",
-        "1",
-    ]
-    small = ClipSampler(faces_dir, ClipConfig(size=64, frames=2), split="heldout", seed=1).sample(1)
     update = Training.update
 
     def astray(training: Training, clip: Clip) -> dict[str, float]:
@@ -129,10 +117,8 @@ def test_a_loss_that_is_no_number_stops_and_the_last_checkpoint_stays(
                 torch.nn.init.constant_(weight, math.nan if spoilt == "flow" else math.inf)
         return update(training, clip)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_module, "validation_clips", lambda _: [small])
-        patch.setattr(Training, "update", astray)
-        assert main([str(faces_dir), str(tmp_path), *one, "--steps", "3"]) == 2
+    monkeypatch.setattr(Training, "update", astray)
+    assert trained(tmp_path, "--steps", "3") == 2
     said = capsys.readouterr().err
     assert "Step 2 is not finite (its loss is nan)" in said
     assert "checkpoint.pt is of step 1" in said

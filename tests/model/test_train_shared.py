@@ -18,6 +18,7 @@ from model import train as training_module  # noqa: E402
 from model.clip_stream import ClipStream  # noqa: E402
 from model.train import Training, main  # noqa: E402
 from model.weights import load_weights  # noqa: E402
+from tests.model.processes import two_processes  # noqa: E402
 from tests.model.test_train import options  # noqa: E402
 
 SHORT_JUDGED = """
@@ -55,6 +56,32 @@ def test_two_processes_train_one_network(faces_dir: Path, tmp_path: Path) -> Non
     assert load_weights(tmp_path / "weights.pt").config.preset == "tiny"
     first, second = ((tmp_path / f"process-{number}").read_text() for number in range(2))
     assert first == second  # the same weights, at the same place of the schedule
+
+
+ASTRAY = """
+import torch
+from model import train
+from model.distributed import rank
+from model.data.clips import ClipConfig, ClipSampler
+config = ClipConfig(size=64, frames=2)
+train.validation_clips = lambda o: [ClipSampler(o.faces, config, split="heldout", seed=1).sample(1)]
+clip_loss = train.Training.clip_loss
+def astray(training, clip):
+    loss, terms = clip_loss(training, clip)
+    return (loss * torch.nan if rank() == 1 and training.progress.step == 1 else loss), terms
+train.Training.clip_loss = astray
+raise SystemExit(train.main())
+"""
+
+
+def test_where_one_goes_astray_it_alone_says_so_and_both_end(faces_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "astray.py").write_text(ASTRAY)
+    small = ["--preset", "tiny", "--batch", "1", "--frames", "1", "--size", "64", "--takes", "1"]
+    asked = [str(faces_dir), str(tmp_path / "out"), *small, "--steps", "3", "--every", "1", "--device", "cpu"]
+    (first, silent), (second, said) = two_processes(tmp_path / "astray.py", asked, {})
+    assert (first, second) == (2, 2), (silent, said)
+    assert "Step 2 is not finite (its loss is nan)" in said and silent == ""
+    assert torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)["progress"]["step"] == 1
 
 
 def test_each_process_draws_clips_of_its_own_and_steps_by_the_mean_of_all(

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY, require
+from tests.conftest import require
 
 torch = require("torch")
 
-from model.paper import together as together_module  # noqa: E402
-from model.paper.together import ElsewhereError, say, together  # noqa: E402
+from model import together as together_module  # noqa: E402
+from model.together import ElsewhereError, say, together  # noqa: E402
 from tests.model.pairs import write_stills  # noqa: E402
+from tests.model.processes import two_processes  # noqa: E402
 
 SMALL = ["--preset", "paper-tiny", "--device", "cpu", "--size", "32", "--frames", "2", "--judged", "1"]
 BUDGET = ["--vgg", "none", "--iterations", "4", "--every", "1"]
@@ -48,33 +45,6 @@ raise SystemExit(train.main())
 """
 
 
-def side_by_side(tmp_path: Path, data: Path, fails: str) -> list[tuple[int, str]]:
-    """Exit code and what was said of both processes, which meet as torchrun's do."""
-    (tmp_path / "failing.py").write_text(FAILING)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    met = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "FAILS": fails}
-    places = [str(tmp_path / "failing.py"), str(data), str(tmp_path / "out")]
-    command = [sys.executable, *places, *SMALL, *BUDGET]
-    processes = [
-        subprocess.Popen(
-            command,
-            env=os.environ | met | {"PYTHONPATH": str(REPOSITORY), "RANK": number, "LOCAL_RANK": number},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in ("0", "1")
-    ]
-    try:
-        said = [process.communicate(timeout=300)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
-
-
 @pytest.mark.parametrize(
     ("fails", "sentence"),
     [
@@ -89,7 +59,9 @@ def test_where_one_fails_it_alone_says_why_and_all_end(fails: str, sentence: str
     number, kind = fails.split()
     if kind == "split":  # what reports are about, which the first process alone reads
         shutil.rmtree(data / "test")
-    ended = side_by_side(tmp_path, data, fails)
+    (tmp_path / "failing.py").write_text(FAILING)
+    asked = [str(data), str(tmp_path / "out"), *SMALL, *BUDGET]
+    ended = two_processes(tmp_path / "failing.py", asked, {"FAILS": fails})
     assert [code for code, _ in ended] == [2, 2], ended
     speaking, silent = ended[int(number)][1], ended[1 - int(number)][1]
     assert sentence in speaking and speaking.count("\n") == 1 and silent == ""
