@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from bench.clock import Spread
 from bench.report import BenchError
+from model.whole import part_of
 
 _WIDTH, _ROW_PX, _LABEL_PX, _NUMBER_PX = 900, 30, 130, 150
 _LONG_LABEL_PX = 270
@@ -82,7 +83,8 @@ def save(spreads: Mapping[str, Spread], path: Path) -> None:
 
 def _write(picture: Image.Image, path: Path) -> None:
     try:
-        picture.save(path, format="PNG")
+        with part_of(path) as part:
+            picture.save(part, format="PNG")
     except OSError as error:
         raise BenchError(
             f"{path} cannot be written ({error.strerror}); give a file in a folder that is"

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from bench.budgets import Verdict
 from bench.clock import Spread
+from model.whole import write_whole
 
 # A table, as header and rows, or a sentence.
 Part = tuple[Sequence[str], Sequence[Sequence[str]]] | str
@@ -148,7 +149,7 @@ def write_json(result: Mapping[str, Any], where: str) -> None:
 
 def _write(text: str, where: str) -> None:
     try:
-        Path(where).write_text(text, encoding="utf-8")
+        write_whole(text, Path(where))
     except OSError as error:
         raise BenchError(
             f"{where} cannot be written ({error.strerror}); give a file in a folder that is"

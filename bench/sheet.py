@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from bench.metrics import Floats, Pixels
 from bench.report import BenchError
+from model.whole import part_of
 
 _CROP_PX, _TILE_PX, _LABEL_PX = 200, 300, 18
 HEADINGS = ("raw", "retouched", "target", "map", "true map")
@@ -74,7 +75,8 @@ def draw(rows: list[Row]) -> Image.Image:
 def save(rows: list[Row], path: Path) -> None:
     """Draw the rows and write them as PNG."""
     try:
-        draw(rows).save(path, format="PNG")
+        with part_of(path) as part:
+            draw(rows).save(part, format="PNG")
     except OSError as error:
         raise BenchError(
             f"{path} cannot be written ({error.strerror}); give a file in a folder that is"

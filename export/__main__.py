@@ -15,6 +15,7 @@ from export.verify import Parity, ParityError, verify
 from model.config import FACE_PX, PRESETS
 from model.vretoucher import VRetouchEr
 from model.weights import WeightsError, load_preset, load_weights, untrained_network
+from model.whole import write_whole
 
 DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "stream" / "weights"
 
@@ -54,7 +55,7 @@ def export(network: VRetouchEr, folder: Path, untrained: bool = False) -> dict[s
         export_onnx(network, path)
         described = card(network, path, verify(network, path, FACE_PX), untrained)
         path.replace(final)
-    final.with_suffix(".json").write_text(json.dumps(described, indent=1) + "\n")
+    write_whole(json.dumps(described, indent=1) + "\n", final.with_suffix(".json"))
     return described
 
 

@@ -33,6 +33,7 @@ from model.training import LossNotFiniteError
 from model.validate import Figures, validate
 from model.vretoucher import VRetouchEr
 from model.weights import WeightsError, load_weights, save_weights
+from model.whole import write_whole
 
 JUDGED_BY = ClipConfig(size=512, frames=8, clean_share=0.0)
 JUDGED_BATCHES = 3
@@ -134,8 +135,8 @@ def report(rows: dict[str, list[Figures]], settings: dict[str, Any], out: Path) 
         for variant, found in rows.items()
     ]
     content = {"settings": settings, "variants": {k: [f.to_dict() for f in v] for k, v in rows.items()}}
-    (out / "ablation.md").write_text("\n".join(lines) + "\n")
-    (out / "ablation.json").write_text(json.dumps(content, indent=1))
+    write_whole("\n".join(lines) + "\n", out / "ablation.md")
+    write_whole(json.dumps(content, indent=1), out / "ablation.json")
 
 
 def clips_of(faces: Path, options: Options) -> Iterable[Clip]:

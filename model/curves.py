@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from model.whole import part_of
+
 PANELS = (
     ("loss", "training loss"),
     ("gain_db", "held-out gain, dB"),
@@ -26,4 +28,5 @@ def draw_curves(history: list[dict[str, float]], path: Path) -> None:
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("minutes", fontsize=8)
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=90)
+    with part_of(path) as part:
+        figure.savefig(part, dpi=90)

@@ -54,6 +54,7 @@ from model.training import (
 from model.validate import validate
 from model.vretoucher import Step, Trace, VRetouchEr
 from model.weights import WeightsError, load_weights, loading, save_atomic, save_weights
+from model.whole import write_whole
 
 TraceFunction = Callable[[Tensor, State], tuple[Step, Trace]]
 TermsFunction = Callable[[Step, Trace, Truth, Tensor | None, LossWeights], tuple[Terms, Tensor]]
@@ -206,7 +207,7 @@ class Training:
         out, step = self.options.out, self.progress.step
         figures = validate(self.averaged, clips, out / f"validation-{step:06d}.png").to_dict()
         self.progress.history.append({"step": step, "minutes": self.progress.minutes, **terms, **figures})
-        (out / "history.json").write_text(json.dumps(self.progress.history, indent=1))
+        write_whole(json.dumps(self.progress.history, indent=1), out / "history.json")
         draw_curves(self.progress.history, out / "curves.png")
         self.save()
         line = ", ".join(f"{k} {v:.3g}" for k, v in {**terms, **figures}.items())

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from model.data.clips import Clip
 from model.warp import warp
+from model.whole import part_of
 
 LEVELS = 255.0
 
@@ -113,7 +114,8 @@ def save_png(picture: Tensor, path: Path) -> None:
     from PIL import Image
 
     pixels = (picture.clamp(0, 1) * LEVELS).round().byte().permute(1, 2, 0).cpu().numpy()
-    Image.fromarray(pixels).save(path)
+    with part_of(path) as part:
+        Image.fromarray(pixels).save(part)
 
 
 @torch.no_grad()

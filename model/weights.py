@@ -10,6 +10,7 @@ import torch
 
 from model.config import Config, preset
 from model.vretoucher import VRetouchEr
+from model.whole import part_of
 
 
 class WeightsError(ValueError):
@@ -17,12 +18,13 @@ class WeightsError(ValueError):
 
 
 def save_atomic(content: dict[str, Any], path: Path) -> None:
-    """Write `content` to `path` under another name, then rename: a killed writer leaves the old file."""
+    """Write `content` to `path` whole or not at all: a killed writer leaves the old file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:  # torch's own writer says what is wrong in no OSError
+    with (
+        part_of(path) as part,
+        part.open("wb") as file,
+    ):  # torch's own writer says what is wrong in no OSError
         torch.save(content, file)
-    temporary.replace(path)
 
 
 @contextmanager

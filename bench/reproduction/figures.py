@@ -10,6 +10,7 @@ from typing import Any
 from bench.reproduction.judged import Judged
 from bench.reproduction.methods import AUTORETOUCH, BPFRE, BY_DELTA, FULL, NO_FIR
 from bench.reproduction.tables import RAW, Results, over_fewest, spread
+from model.whole import part_of
 
 COLOURS = {
     RAW: "#888888",
@@ -29,7 +30,8 @@ def draw_all(results: Results, folder: Path) -> dict[str, Path]:
     paths = {}
     for name, draw in drawings.items():
         paths[name] = folder / f"paper-{name}.png"
-        draw(results).savefig(paths[name], dpi=100)
+        with part_of(paths[name]) as part:
+            draw(results).savefig(part, dpi=100)
     return paths
 
 

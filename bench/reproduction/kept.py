@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from model.whole import write_whole
+
 
 def write_kept(path: Path, values: dict[str, Any]) -> None:
     """Write the file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(values, indent=1))
-    part.replace(path)
+    write_whole(json.dumps(values, indent=1), path)
 
 
 def read_kept(path: Path) -> dict[str, Any] | None:

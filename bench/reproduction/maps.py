@@ -17,6 +17,7 @@ from bench.metrics import MAP_FULL_LEVELS, Floats, Pixels
 from bench.report import BenchError
 from bench.reproduction.judged import frames_of
 from model.validate import Causal
+from model.whole import part_of
 from stream.crop import alignment, crop_face
 from stream.face import FaceModels
 from stream.portraits import locate
@@ -72,4 +73,5 @@ def draw(networks: Sequence[tuple[str, Causal]], path: Path, said: str) -> None:
         pen.text((place * _TILE_PX + 4, 4), title, fill="black")
     for place, line in enumerate(lines):
         pen.text((4, _TILE_PX + _LABEL_PX * (1 + place) + 4), line, fill="black")
-    sheet.save(path, format="PNG")
+    with part_of(path) as part:
+        sheet.save(part, format="PNG")

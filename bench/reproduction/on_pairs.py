@@ -23,7 +23,7 @@ from bench.reproduction.judged import (
     whole_clips_of,
     without_map,
 )
-from bench.reproduction.tables import BILATERAL, RAW, RAW_COLUMNS, figure_cells, reasons_said
+from bench.reproduction.tables import BILATERAL, RAW, RAW_COLUMNS, WHOSE_MAPS, figure_cells, reasons_said
 from bench.scores import seers
 from model.bpfre import BPFRe
 from model.config import FACE_PX
@@ -143,6 +143,8 @@ def measure(options: argparse.Namespace, say: Callable[[str], None]) -> Found:
     ahead = [title for title, network in networks.items() if _looks_ahead(network)]
     if ahead:
         said += f" References around a frame, so that frames to come are seen: {', '.join(ahead)}."
+    if any(isinstance(network, FrameByFrame) for network in networks.values()):
+        said += f" {WHOSE_MAPS}"
     figures = {f"{title} {name}": v for title, one in judged.items() for name, v in one.figures.items()}
     reasons = judged[RAW].reasons
     return Found([said, (RAW_COLUMNS, rows), *reasons_said(list(judged.values()))], figures, reasons)

@@ -38,6 +38,7 @@ class Options:
         perceptual: keep the perceptual term of the loss, which needs them.
         unpaired: folder of raw and retouched faces that no pair exists of (`model.earlier.unpaired`), as many
             of each a step as there are pairs; BPFRe alone learns from them. None: pairs only.
+        threads: that read and make pairs from disk ahead.
     """
 
     system: str
@@ -57,6 +58,7 @@ class Options:
     vgg: Path | None = None
     perceptual: bool = True
     unpaired: Path | None = None
+    threads: int = 2
 
     def settings(self) -> dict[str, Any]:
         """What a resumed training must have the same; its rate may change, which is what helps one that went
@@ -92,6 +94,9 @@ def parser(system: str) -> argparse.ArgumentParser:
     p.add_argument("--vgg", type=Path, help="file of VGG-19's weights (default: torch hub's cache)")
     p.add_argument(
         "--no-perceptual", dest="perceptual", action="store_false", help="train without VGG-19's term"
+    )
+    p.add_argument(
+        "--threads", type=positive, default=o.threads, help="that read and make pairs from disk ahead"
     )
     if system == "bpfre":
         p.add_argument(

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
+import torch
 from torch.utils.data import DataLoader
 
 from model.clip_stream import ClipStream, validation_clips
@@ -22,7 +23,6 @@ from model.training import names_hash
 JUDGED_SEED = 12345
 JUDGED_PAIRS = 8
 JUDGED_FRAMES = 3
-THREADS = 2
 
 
 def pairs_of(clip: Clip) -> Pairs:
@@ -74,13 +74,13 @@ def _names(data: Path) -> list[str]:
 
 def batches(options: Options, step: int) -> Iterator[Pairs]:
     """Endless pairs from step `step` on, with unpaired pictures beside them if there are any."""
-    clips = _painted(options, step) if is_prepared(options.data) else _on_disk(options, step)
-    pairs = map(pairs_of, clips)
+    prepared = is_prepared(options.data)
+    pairs = map(pairs_of, _painted(options, step)) if prepared else _on_disk(options, step)
     if options.unpaired is None:
         return pairs
     pictures = UnpairedPictures(options.unpaired, options.size, options.seed)
     each = options.batch * options.frames
-    beside = made_ahead(lambda number: pictures.batch(number, each), count(step), THREADS)
+    beside = made_ahead(lambda number: pictures.batch(number, each), count(step), options.threads)
     return (
         replace(paired, unpaired_raw=raw, unpaired_target=target)
         for paired, (raw, target) in zip(pairs, beside, strict=True)
@@ -93,13 +93,14 @@ def _painted(options: Options, step: int) -> Iterator[Clip]:
     return iter(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4))
 
 
-def _on_disk(options: Options, step: int) -> Iterator[Clip]:
-    """Crops of the pictures, each frame another one of its picture."""
+def _on_disk(options: Options, step: int) -> Iterator[Pairs]:
+    """Crops of the pictures, each frame another one of its picture; a batch is shared by all threads."""
     config = SequenceConfig(options.size, options.frames, "independent")
     clips = PairClips(options.data, "train", config, options.seed)
-    batch = options.batch
-    numbers = (range(n * batch, (n + 1) * batch) for n in count(step))
-    return made_ahead(clips.batch, numbers, THREADS)
+    first = step * options.batch
+    ahead = made_ahead(lambda number: pairs_of(clips.clip(number)), count(first), options.threads)
+    for some in iter(lambda: list(islice(ahead, options.batch)), []):
+        yield Pairs(torch.cat([pairs.raw for pairs in some]), torch.cat([pairs.target for pairs in some]))
 
 
 def held_out(options: Options) -> list[Clip]:

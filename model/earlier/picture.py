@@ -17,6 +17,7 @@ from model.autoretouch import WINDOW_PX, AutoRetouch
 from model.data.pairs import IMAGES, PairsError, read_whole
 from model.earlier.weights import load_earlier
 from model.weights import WeightsError, out_of_memory
+from model.whole import part_of
 
 
 class PictureError(Exception):
@@ -59,16 +60,13 @@ def write(rgb_u8: np.ndarray, path: Path) -> None:
     Raises:
         PictureError: the folder is missing, or nothing can be written there.
     """
-    part = path.with_name(f"{path.stem}.part{path.suffix}")
     try:
-        Image.fromarray(rgb_u8).save(part)
-        part.replace(path)
+        with part_of(path) as part:
+            Image.fromarray(rgb_u8).save(part)
     except OSError as error:
         raise PictureError(
             f"{path} cannot be written ({error.strerror or error}); give another OUT."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -38,6 +38,7 @@ from model.training import (
 from model.training import to_device as clip_to_device
 from model.validate import validate
 from model.weights import WeightsError, save_atomic
+from model.whole import write_whole
 
 
 @dataclass
@@ -109,7 +110,7 @@ class Run:
         picture = out / f"validation-{progress.step:06d}.png"
         figures = validate(FrameByFrame(self.averaged), self.tests, picture).to_dict()
         progress.history.append({"step": progress.step, "minutes": progress.minutes, **terms, **figures})
-        (out / "history.json").write_text(json.dumps(progress.history, indent=1))
+        write_whole(json.dumps(progress.history, indent=1), out / "history.json")
         draw_curves(progress.history, out / "curves.png")
         self.save()
         line = ", ".join(f"{k} {v:.3g}" for k, v in {**terms, **figures}.items())

@@ -34,6 +34,7 @@ from model.training import (
     to_device,
 )
 from model.weights import WeightsError, save_atomic
+from model.whole import write_whole
 
 JUDGED_SEED = 12345
 
@@ -130,7 +131,7 @@ class Run:
         training, out = self.training, self.options.out
         figures = judge(training.averaged, self.tests, training.averaged.references)
         self.history.append({"step": training.steps, "minutes": self.minutes, **terms, **figures})
-        (out / "history.json").write_text(json.dumps(self.history, indent=1))
+        write_whole(json.dumps(self.history, indent=1), out / "history.json")
         draw_curves(self.history, out / "curves.png")
         self.save()
         line = ", ".join(f"{k} {v:.4g}" for k, v in {**terms, **figures}.items())

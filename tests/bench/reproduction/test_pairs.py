@@ -17,6 +17,7 @@ require("skimage")
 from bench.__main__ import main  # noqa: E402
 from bench.clips import pixels_of  # noqa: E402
 from bench.reproduction.on_pairs import load_any, retouching  # noqa: E402
+from bench.reproduction.tables import WHOSE_MAPS  # noqa: E402
 from model.config import preset  # noqa: E402
 from model.earlier.systems import FrameByFrame, config_of, network_of  # noqa: E402
 from model.earlier.weights import save_earlier  # noqa: E402
@@ -66,7 +67,7 @@ def test_every_system_is_judged_on_the_same_clips(
         figures["live psnr_db"] - figures["Raw pairs psnr_db"], abs=1e-6
     )
     assert figures["paper soft_iou"] is not None and figures["Raw pairs soft_iou"] is None
-    assert "LPIPS" in text
+    assert "LPIPS" in text and WHOSE_MAPS in text
 
 
 def test_videos_are_judged_without_flicker_as_their_motion_is_not_known(
@@ -78,6 +79,7 @@ def test_videos_are_judged_without_flicker_as_their_motion_is_not_known(
     assert main(["pairs", str(tmp_path / "data"), "--motion", "smooth", *SMALL, *given]) == 0
     text = capsys.readouterr().out
     assert "1 clips of 2 frames of 64 px" in text and "motion as filmed" in text
+    assert WHOSE_MAPS not in text
     assert "flicker, levels was not measured: the motion of filmed videos is not known." in text
     found = json.loads(out.read_text())
     assert found["reasons"]["flicker"] == "the motion of filmed videos is not known"
