@@ -22,8 +22,8 @@ Where the training here is another than the slides':
   `--size`, at most 512 px, take 1 to 1.25 a pixel (`model.data.sequences`), and windows are cut out of these.
   So 150 px cover 150 to 188 of 640, a side 1.6 to 2 times that of 150 px out of FFHQR's 1024.
 - Windows lie anywhere in the frame, theirs around the head.
-- A step has `--batch` times `--frames` windows, 24 by default, theirs 75. Their 500 epochs of 56,000
-  pictures, at a window of each, are 373,333 such steps.
+- A step has `--batch` times `--frames` windows in each process, 24 by default, theirs 75. Their 500 epochs
+  of 56,000 pictures, at a window of each, are 373,333 such steps.
 - The weights that are saved are a moving average.
 """
 
@@ -34,9 +34,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.distributed import gathered, world
 from model.earlier import Pairs, PairTraining, crop, descend, mirror, perturb_colour
 from model.encoder import conv, leaky, upsample
 from model.ragan import Critic, RunningEstimate, relativistic
+from model.together import together
 
 WINDOW_PX = 150
 PERCEPTUAL_LAYERS = ("relu5_2",)
@@ -172,6 +174,7 @@ class AutoRetouchTraining(PairTraining):
     ) -> None:
         """perceptual: mean squared distance on PERCEPTUAL_LAYERS (`model.perceptual`); None: without."""
         torch.manual_seed(seed)
+        self.device = device
         self.draws = torch.Generator().manual_seed(seed)
         self.network = AutoRetouch(config).to(device)
         self.critic = Critic(config.critic).to(device)
@@ -202,30 +205,37 @@ class AutoRetouchTraining(PairTraining):
 
     def step(self, pairs: Pairs) -> dict[str, float]:
         """One step of the critic, then one of the network, on a window of each pair."""
-        pairs = crop(pairs, WINDOW_PX, self.draws)
-        pairs = perturb_colour(mirror(pairs, self.draws), self.draws)
-        out = self.network(pairs.raw)
+        with together(self.device):
+            pairs = crop(pairs, WINDOW_PX, self.draws)
+            pairs = perturb_colour(mirror(pairs, self.draws), self.draws)
+            out = self.network(pairs.raw)
         critic = self._teach_critic(pairs.target, out.detach())
         ragan = self._fooled(pairs.target, out)
-        perceptual = self.perceptual(out, pairs.target) if self.perceptual else out.new_zeros(())
-        mse = F.mse_loss(out, pairs.target)
-        loss = RAGAN * ragan + PERCEPTUAL * perceptual + MSE * mse
-        descend(self.optimiser, loss)
+        with together(self.device):
+            perceptual = self.perceptual(out, pairs.target) if self.perceptual else out.new_zeros(())
+            mse = F.mse_loss(out, pairs.target)
+        likeness = PERCEPTUAL * perceptual + MSE * mse
+        loss = RAGAN * ragan + likeness
+        descend(self.optimiser, RAGAN * world() * ragan + likeness)
         terms = {"loss": loss, "mse": mse, "perceptual": perceptual, "ragan": ragan, "critic": critic}
         return {name: float(term.detach()) for name, term in terms.items()}
 
     def _teach_critic(self, target: Tensor, out: Tensor) -> Tensor:
-        of_target, of_out = self.critic(target), self.critic(out)
+        with together(self.device):
+            of_target, of_out = self.critic(target), self.critic(out)
+        of_target, of_out = gathered(of_target), gathered(of_out)
         means = self.of_target(of_target), self.of_out(of_out)
         loss = relativistic(of_target, of_out, *means)
-        descend(self.critic_optimiser, loss)
+        descend(self.critic_optimiser, world() * loss)
         return loss
 
     def _fooled(self, target: Tensor, out: Tensor) -> Tensor:
-        """The network's RaGAN term; the estimates move on."""
-        with torch.no_grad():
-            of_target = self.critic(target)
-        of_out = self.critic(out)
+        """The network's RaGAN term, over the windows of all processes; the estimates move on."""
+        with together(self.device):
+            with torch.no_grad():
+                of_target = self.critic(target)
+            of_out = self.critic(out)
+        of_target, of_out = gathered(of_target), gathered(of_out)
         means = self.of_out(of_out), self.of_target(of_target)
         loss = relativistic(of_out, of_target, *means)
         self.of_target.push(of_target)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from model.bpfre import BPFRe, BPFReConfig, Discriminator, Retouched
 from model.data.clips import imperfections
 from model.earlier import Pairs, PairTraining, descend
+from model.together import together
 
 PERCEPTUAL_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 RATE = 2e-4
@@ -68,6 +69,7 @@ class BPFReTraining(PairTraining):
     ) -> None:
         """perceptual: mean absolute distance on PERCEPTUAL_LAYERS (`model.perceptual`); None: without."""
         torch.manual_seed(seed)
+        self.device = device
         self.network = BPFRe(config).to(device)
         self.discriminator = Discriminator(config).to(device)
         self.perceptual = perceptual.to(device) if perceptual else None
@@ -87,12 +89,14 @@ class BPFReTraining(PairTraining):
         """One step of the discriminator, then one of the network, on pairs and, if given, on unpaired
         pictures."""
         raw, target = _joined(pairs.raw, pairs.unpaired_raw), _joined(pairs.target, pairs.unpaired_target)
-        made = self.network(raw)
-        clean = self.network.coarse(target)
+        with together(self.device):
+            made = self.network(raw)
+            clean = self.network.coarse(target)
         discriminator = self._teach_discriminator(raw, target, made)
-        terms = self.supervised(made, pairs)
-        terms["coarse"] = terms["coarse"] + self.consistency(clean.picture, target)
-        synthesis = synthesis_loss(self.discriminator(made.refined), made.map_refined.detach())
+        with together(self.device):
+            terms = self.supervised(made, pairs)
+            terms["coarse"] = terms["coarse"] + self.consistency(clean.picture, target)
+            synthesis = synthesis_loss(self.discriminator(made.refined), made.map_refined.detach())
         loss = torch.stack([*terms.values()]).sum() + ADVERSARIAL * synthesis
         descend(self.optimiser, loss)
         named = {"loss": loss, **terms, "synthesis": synthesis, "discriminator": discriminator}
@@ -116,8 +120,9 @@ class BPFReTraining(PairTraining):
 
     def _teach_discriminator(self, raw: Tensor, target: Tensor, made: Retouched) -> Tensor:
         pictures = (raw, made.refined.detach(), target)
-        of_raw, of_out, of_target = (self.discriminator(picture) for picture in pictures)
-        loss = discriminator_loss(of_raw, of_out, of_target, made.map_refined.detach())
+        with together(self.device):
+            of_raw, of_out, of_target = (self.discriminator(picture) for picture in pictures)
+            loss = discriminator_loss(of_raw, of_out, of_target, made.map_refined.detach())
         descend(self.discriminator_optimiser, loss)
         return loss
 

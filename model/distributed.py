@@ -69,6 +69,25 @@ def average_gradients(weights: Iterable[nn.Parameter]) -> None:
         at += gradient.numel()
 
 
+def gathered(own: Tensor) -> Tensor:
+    """`own` [B] of every process, [world B] in their order; the gradient goes through this process's part.
+
+    Of a loss on all of it each process has the gradient by its own part alone, and the sum of them is the
+    loss's: `world()` times the loss is what `average_gradients` makes that sum of.
+    """
+    if world() == 1:
+        return own
+    parts = [torch.empty_like(own) for _ in range(world())]
+    dist.all_gather(parts, own.detach())
+    parts[rank()] = own
+    return torch.cat(parts)
+
+
+def share_of(count: int) -> slice:
+    """This process's part where each draws `count` of `count` times world(), the same in all."""
+    return slice(rank() * count, (rank() + 1) * count)
+
+
 def mean(values: Tensor) -> Tensor:
     """`values`, changed in place to the mean over the processes."""
     if world() > 1:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from model.data.clips import Clip
-from model.distributed import join, launched
+from model.distributed import join
 from model.weights import loading, out_of_memory, system_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -66,19 +66,6 @@ def average_into(averaged: nn.Module, network: nn.Module, decay: float) -> None:
     pairs = zip(averaged.parameters(), network.parameters(), strict=True)
     for mean, new in pairs:
         mean.lerp_(new, 1 - decay)
-
-
-def demand_one_process(system: str, command: str) -> None:
-    """What does not share its work must not run several times into one folder.
-
-    Raises:
-        TrainingError: torchrun has started more than one.
-    """
-    if launched() > 1:
-        raise TrainingError(
-            f"{system} is trained by one process, not by the {launched()} of torchrun; start it with "
-            f"`{command}`."
-        )
 
 
 def demand_gpu(device: str) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model.distributed import average_gradients, share_of, world
+from model.together import together
 from model.training import LossNotFiniteError, weights_of
 
 
@@ -45,9 +47,10 @@ class Pairs:
 def crop(pairs: Pairs, side: int, draws: torch.Generator) -> Pairs:
     """Windows [B, 3, side, side] at one random place of each pair; a side that is no longer stays whole."""
     height, width = pairs.raw.shape[-2:]
+    count = len(pairs.raw)
+    drawn = [[_offset(length, side, draws) for length in (height, width)] for _ in range(world() * count)]
     windows = []
-    for raw, target in zip(pairs.raw, pairs.target, strict=True):
-        y, x = (_offset(length, side, draws) for length in (height, width))
+    for raw, target, (y, x) in zip(pairs.raw, pairs.target, drawn[share_of(count)], strict=True):
         windows.append((raw[:, y : y + side, x : x + side], target[:, y : y + side, x : x + side]))
     raws, targets = zip(*windows, strict=True)
     return Pairs(torch.stack(raws), torch.stack(targets))
@@ -59,7 +62,9 @@ def _offset(length: int, side: int, draws: torch.Generator) -> int:
 
 def mirror(pairs: Pairs, draws: torch.Generator) -> Pairs:
     """Each pair turned left to right, or not, by a coin."""
-    turned = torch.rand(len(pairs.raw), 1, 1, 1, generator=draws).to(pairs.raw.device) < 0.5
+    count = len(pairs.raw)
+    drawn = torch.rand(world() * count, 1, 1, 1, generator=draws)[share_of(count)]
+    turned = drawn.to(pairs.raw.device) < 0.5
     return Pairs(
         torch.where(turned, pairs.raw.flip(-1), pairs.raw),
         torch.where(turned, pairs.target.flip(-1), pairs.target),
@@ -68,16 +73,20 @@ def mirror(pairs: Pairs, draws: torch.Generator) -> Pairs:
 
 def perturb_colour(pairs: Pairs, draws: torch.Generator, amount: float = 0.1) -> Pairs:
     """Every channel of each pair scaled by 1 +- amount and shifted by +- amount / 2, the same for both."""
-    drawn = torch.rand(2, len(pairs.raw), 3, 1, 1, generator=draws).to(pairs.raw.device) * 2 - 1
+    count = len(pairs.raw)
+    drawn = torch.rand(2, world() * count, 3, 1, 1, generator=draws)[:, share_of(count)]
+    drawn = drawn.to(pairs.raw.device) * 2 - 1
     scale, shift = 1 + amount * drawn[0], amount / 2 * drawn[1]
     return Pairs((pairs.raw * scale + shift).clamp(0, 1), (pairs.target * scale + shift).clamp(0, 1))
 
 
 class PairTraining(ABC):
     """A network with all that trains it: `step` owns its optimisers, the state holds everything a resumed
-    training needs."""
+    training needs. Processes that share it begin with the same seed, and have the state of one with all of
+    their pairs."""
 
     network: nn.Module
+    device: str
 
     @abstractmethod
     def parts(self) -> dict[str, Any]:
@@ -89,6 +98,7 @@ class PairTraining(ABC):
 
         Raises:
             LossNotFiniteError: before the weights that it would spoil are changed.
+            ElsewhereError: another process cannot make the step.
         """
 
     def state_dict(self) -> dict[str, Any]:
@@ -102,17 +112,20 @@ class PairTraining(ABC):
 
 
 def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step on `loss` of the weights that `optimiser` owns and of no others.
+    """One step on the mean of all processes' `loss` of the weights that `optimiser` owns and of no others.
 
     Raises:
         LossNotFiniteError: before any weight is changed.
+        ElsewhereError: another process cannot make the step.
     """
-    if not bool(torch.isfinite(loss)):
-        raise LossNotFiniteError(f"loss {float(loss.detach())}")
-    optimiser.zero_grad(set_to_none=True)
     owned = weights_of(optimiser)
-    torch.autograd.backward(loss, inputs=owned)
-    norm = float(nn.utils.get_total_norm([weight.grad for weight in owned if weight.grad is not None]))
-    if not math.isfinite(norm):
-        raise LossNotFiniteError(f"norm of the gradients {norm}")
+    with together(str(loss.device)):
+        if not bool(torch.isfinite(loss)):
+            raise LossNotFiniteError(f"loss {float(loss.detach())}")
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss, inputs=owned)
+        norm = float(nn.utils.get_total_norm([weight.grad for weight in owned if weight.grad is not None]))
+        if not math.isfinite(norm):
+            raise LossNotFiniteError(f"norm of the gradients {norm}")
+    average_gradients(owned)
     optimiser.step()

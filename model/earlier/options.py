@@ -3,7 +3,8 @@
 DATA holds prepared portraits, made by `python -m stream.portraits`, of which single frames of painted clips
 are the pairs; or raw and retouched pictures as train|test / source|target, as FFHQR. OUT receives
 `checkpoint.pt` (everything), `weights.pt` (the averaged weights), `history.json`, `curves.png` and
-`validation-<step>.png`.
+`validation-<step>.png`. With `torchrun --nproc-per-node N -m model.train` in place of `python -m model.train`
+N processes share the work; a step's clips are those of all processes.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import torch
 from model.arguments import above_zero, positive, share, side
 from model.autoretouch import AUTORETOUCH
 from model.bpfre_training import RATE
+from model.distributed import world
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Options:
         data, out: folders, see the module.
         preset: sizes of the network; "live" costs what the causal network's `live` does.
         minutes, steps: budget over all resumed runs, whichever ends first.
-        batch, frames: pairs of one step are the frames of so many clips.
+        batch, frames: pairs of one step are the frames of so many clips in each process.
         size: side of a pair's pictures in face pixels; AutoRetouch cuts its windows out of them.
         rate: of the network's Adam; the critic's stays in proportion.
         seed: of weights and pairs.
@@ -64,8 +66,8 @@ class Options:
         """What a resumed training must have the same; its rate may change, which is what helps one that went
         astray."""
         same = ("preset", "batch", "frames", "size", "seed", "average", "perceptual")
-        # None, not False: checkpoints of before there were unpaired faces lack the name.
-        return {**{name: getattr(self, name) for name in same}, "unpaired": self.unpaired is not None or None}
+        chosen = {name: getattr(self, name) for name in same}
+        return {**chosen, "unpaired": self.unpaired is not None, "processes": world()}
 
 
 def parser(system: str) -> argparse.ArgumentParser:

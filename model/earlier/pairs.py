@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count, islice
+from itertools import chain, count, islice
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from model.data.clips import Clip
 from model.data.pairs import IMAGES, SIDES, PairsError, pictures_in
 from model.data.portraits import Portraits
 from model.data.sequences import PairClips, SequenceConfig
+from model.distributed import rank, world
 from model.earlier import Pairs
 from model.earlier.options import Options
 from model.earlier.unpaired import UnpairedPictures
@@ -80,7 +81,8 @@ def batches(options: Options, step: int) -> Iterator[Pairs]:
         return pairs
     pictures = UnpairedPictures(options.unpaired, options.size, options.seed)
     each = options.batch * options.frames
-    beside = made_ahead(lambda number: pictures.batch(number, each), count(step), options.threads)
+    numbers = (at * world() + rank() for at in count(step))
+    beside = made_ahead(lambda number: pictures.batch(number, each), numbers, options.threads)
     return (
         replace(paired, unpaired_raw=raw, unpaired_target=target)
         for paired, (raw, target) in zip(pairs, beside, strict=True)
@@ -94,12 +96,15 @@ def _painted(options: Options, step: int) -> Iterator[Clip]:
 
 
 def _on_disk(options: Options, step: int) -> Iterator[Pairs]:
-    """Crops of the pictures, each frame another one of its picture; a batch is shared by all threads."""
+    """Crops of the pictures, each frame another one of its picture; a batch is shared by all threads. The
+    processes' batches of a step are one after another what a single one would have."""
     config = SequenceConfig(options.size, options.frames, "independent")
     clips = PairClips(options.data, "train", config, options.seed)
-    first = step * options.batch
-    ahead = made_ahead(lambda number: pairs_of(clips.clip(number)), count(first), options.threads)
-    for some in iter(lambda: list(islice(ahead, options.batch)), []):
+    each = options.batch
+    firsts = ((at * world() + rank()) * each for at in count(step))
+    numbers = chain.from_iterable(range(first, first + each) for first in firsts)
+    ahead = made_ahead(lambda number: pairs_of(clips.clip(number)), numbers, options.threads)
+    for some in iter(lambda: list(islice(ahead, each)), []):
         yield Pairs(torch.cat([pairs.raw for pairs in some]), torch.cat([pairs.target for pairs in some]))
 
 

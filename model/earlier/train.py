@@ -2,7 +2,6 @@
 
 import copy
 import json
-import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,20 +14,21 @@ from model.curves import draw_curves
 from model.data.clips import Clip
 from model.data.pairs import PairsError
 from model.data.portraits import FacesError
+from model.distributed import leave, mean, rank
 from model.earlier import Pairs, PairTraining
 from model.earlier.options import Options, parser
 from model.earlier.pairs import batches, held_out, learnt_from, to_device
 from model.earlier.systems import Earlier, FrameByFrame, config_of, perceptual_of, training_of
 from model.earlier.weights import save_earlier
 from model.perceptual import Perceptual
+from model.together import say, together
 from model.train import Progress
 from model.training import (
     LossNotFiniteError,
     TrainingError,
     average_into,
-    demand_gpu,
-    demand_one_process,
     found_checkpoint,
+    joined,
     mean_terms,
     memory_said,
     not_finite,
@@ -73,25 +73,27 @@ class Run:
 
     def train(self) -> None:
         """Run until the budget is used; report and save on the way and at the end."""
-        o, progress = self.options, self.progress
+        o, progress, device = self.options, self.progress, self.training.device
         recent: list[dict[str, float]] = []
         last = time.monotonic()
-        for pairs in batches(o, progress.step):
-            recent.append(self.update(to_device(pairs, o.device)))
+        stream = batches(o, progress.step)
+        while not self.done:
+            with together(device):
+                pairs = to_device(next(stream), device)
+            recent.append(self.update(pairs))
             now = time.monotonic()
-            progress.minutes += min(now - last, 30.0) / 60  # a paused process does not use its budget
+            taken = progress.minutes + min(now - last, 30.0) / 60  # a paused process does not use its budget
+            progress.minutes = float(mean(torch.tensor(taken, dtype=torch.float64, device=device)))
             last = now
             if self.done or progress.step % o.every == 0:
                 self.report(mean_terms(recent))
                 recent, last = [], time.monotonic()
-            if self.done:
-                return
 
     def update(self, pairs: Pairs) -> dict[str, float]:
-        """One step; the loss and its terms.
+        """One step; the loss and its terms, means over the processes.
 
         Raises:
-            TrainingError: it is not finite; the weights are as they were.
+            TrainingError: it is not finite, or another process cannot make it; the weights are as they were.
         """
         try:
             terms = self.training.step(pairs)
@@ -102,10 +104,16 @@ class Run:
         self.progress.step += 1
         decay = warm_average(self.options.average, self.progress.step)
         average_into(self.averaged, self.training.network, decay)
-        return terms
+        values = mean(torch.tensor(list(terms.values()), dtype=torch.float64, device=self.training.device))
+        return dict(zip(terms, values.tolist(), strict=True))
 
     def report(self, terms: dict[str, float]) -> None:
-        """Judge, print a line, and write everything."""
+        """Judge, print a line, and write everything, in the first process, for which the others wait."""
+        with together(self.training.device):
+            if rank() == 0:
+                self._write_report(terms)
+
+    def _write_report(self, terms: dict[str, float]) -> None:
         out, progress = self.options.out, self.progress
         picture = out / f"validation-{progress.step:06d}.png"
         figures = validate(FrameByFrame(self.averaged), self.tests, picture).to_dict()
@@ -149,14 +157,20 @@ def prepare(options: Options, resume: bool, tests: list[Clip] | None = None) -> 
     """The training as asked, ready to run; `tests` in place of the usual clips for its reports.
 
     Raises:
-        TrainingError, PairsError, FacesError, WeightsError: it cannot start.
+        TrainingError, PairsError, FacesError, WeightsError: it cannot start, in this process or in another.
     """
-    demand_one_process(options.system, f"python -m model.train --system {options.system}")
-    demand_gpu(options.device)
+    device = joined(options.device)
+    with together(device):
+        return _prepared(options, resume, tests, device)
+
+
+def _prepared(options: Options, resume: bool, tests: list[Clip] | None, device: str) -> Run:
     found = found_checkpoint(options.out, resume)
     config = config_of(options.system, options.preset)
-    tests = [clip_to_device(c, options.device) for c in (held_out(options) if tests is None else tests)]
-    training = training_of(config, _perceptual(options), options.seed, options.device)
+    if tests is None:
+        tests = held_out(options) if rank() == 0 else []
+    tests = [clip_to_device(clip, device) for clip in tests]
+    training = training_of(config, _perceptual(options), options.seed, device)
     set_rate(training, options.rate)
     network = training.network
     averaged = copy.deepcopy(network)
@@ -201,8 +215,10 @@ def main(system: str, argv: list[str] | None = None) -> int:
     try:
         train(Options(system, **arguments), resume)
     except (TrainingError, PairsError, FacesError, WeightsError, UnknownPresetError, OSError) as error:
-        print(error, file=sys.stderr)
+        say(error)
         return 2
+    finally:
+        leave()
     return 0
 
 
@@ -216,5 +232,6 @@ def train(options: Options, resume: bool = False) -> None:
     remedy = "lower --batch, --frames or --size"
     with memory_said(options.batch, options.frames, options.size, remedy):
         run = prepare(options, resume)
-        options.out.mkdir(parents=True, exist_ok=True)
+        with together(run.training.device):
+            options.out.mkdir(parents=True, exist_ok=True)
         run.train()

@@ -296,18 +296,6 @@ def test_a_training_goes_on_at_another_rate(system: str, stills: Path, tmp_path:
         assert faster[name].param_groups[0]["lr"] == pytest.approx(4 * rate)
 
 
-def test_several_processes_are_refused(
-    stills: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert run("bpfre", stills, tmp_path / "out", "--steps", "1") == 2
-    said = capsys.readouterr().err
-    assert "by one process, not by the 2 of torchrun" in said and said.count("\n") == 1
-    assert not (tmp_path / "out").exists()
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    assert run("bpfre", stills, tmp_path / "out", "--steps", "1") == 0
-
-
 @BOTH
 def test_without_a_gpu_cuda_is_refused_in_a_sentence(
     system: str,
