@@ -88,8 +88,9 @@ class BPFReTraining(PairTraining):
     def step(self, pairs: Pairs) -> dict[str, float]:
         """One step of the discriminator, then one of the network, on pairs and, if given, on unpaired
         pictures."""
-        raw, target = _joined(pairs.raw, pairs.unpaired_raw), _joined(pairs.target, pairs.unpaired_target)
         with together(self.device):
+            raw = _joined(pairs.raw, pairs.unpaired_raw)
+            target = _joined(pairs.target, pairs.unpaired_target)
             made = self.network(raw)
             clean = self.network.coarse(target)
         discriminator = self._teach_discriminator(raw, target, made)

@@ -122,10 +122,8 @@ def _counted(
     hooks = torch.autograd.graph.saved_tensors_hooks(memory.keep, lambda kept: kept.tensor)
     with _Contentless(), hooks:
         step()
-    with (
-        FlopCounterMode(display=False) as counter,
-        _Contentless(),
-    ):  # keeps graphs longer than they are needed
+    # Apart, as FlopCounterMode keeps graphs longer than they are needed.
+    with FlopCounterMode(display=False) as counter, _Contentless():
         step()
     weights = 4 * _bytes(taught) + _bytes(averaged.parameters()) + _bytes(fixed)
     return Cost(counter.get_total_flops() / 1e12, weights / 1e9, memory.most / 1e9)

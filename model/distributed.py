@@ -1,16 +1,15 @@
 """Data-parallel training with torchrun: processes that differ only in the clips they see.
 
 Each process works out the gradients of its own clips, and before an optimiser's step the processes take the
-mean of them, so that all make the same step. That is what DistributedDataParallel does; done by hand it also
-fits several losses, each with respect to weights of its own, out of one forward pass.
+mean of them (`model.together`), so that all make the same step. That is what DistributedDataParallel does;
+done by hand it also fits several losses, each with respect to weights of its own, out of one forward pass.
 """
 
 import os
-from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def rank() -> int:
@@ -54,26 +53,11 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def average_gradients(weights: Iterable[nn.Parameter]) -> None:
-    """Each weight's gradient becomes the mean over the processes, in one message."""
-    if world() == 1:
-        return
-    gradients = [weight.grad for weight in weights if weight.grad is not None]
-    if not gradients:
-        return
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    mean(flat)
-    at = 0
-    for gradient in gradients:
-        gradient.copy_(flat[at : at + gradient.numel()].view_as(gradient))
-        at += gradient.numel()
-
-
 def gathered(own: Tensor) -> Tensor:
     """`own` [B] of every process, [world B] in their order; the gradient goes through this process's part.
 
     Of a loss on all of it each process has the gradient by its own part alone, and the sum of them is the
-    loss's: `world()` times the loss is what `average_gradients` makes that sum of.
+    loss's: `world()` times the loss is what `average_gradients` makes that sum of (`model.together`).
     """
     if world() == 1:
         return own

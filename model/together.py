@@ -2,14 +2,15 @@
 where one cannot go on."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import Event
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
-from model.distributed import rank, wait, world
+from model.distributed import mean, rank, wait, world
 from model.training import TrainingError
 
 _stopped = Event()
@@ -47,6 +48,26 @@ def together(device: str) -> Iterator[None]:
     if met is not None and failed == rank():
         raise met
     raise ElsewhereError(f"Process {failed + 1} of {world()} cannot go on, and says why.") from met
+
+
+def average_gradients(weights: Iterable[nn.Parameter]) -> None:
+    """Each weight's gradient becomes the mean over the processes, in one message.
+
+    Raises:
+        ElsewhereError: another process has no memory for it.
+    """
+    if world() == 1:
+        return
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    if not gradients:
+        return
+    with together(str(gradients[0].device)):
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+    mean(flat)
+    at = 0
+    for gradient in gradients:
+        gradient.copy_(flat[at : at + gradient.numel()].view_as(gradient))
+        at += gradient.numel()
 
 
 def say(error: Exception) -> None:

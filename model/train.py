@@ -28,14 +28,14 @@ from model.curves import draw_curves
 from model.data.clips import Clip
 from model.data.portraits import FacesError, Portraits
 from model.distil import Teacher
-from model.distributed import average_gradients, leave, mean, rank
+from model.distributed import leave, mean, rank
 from model.encoder import leaking
 from model.losses import ERROR_LED, LossWeights, Terms, Truth, frame_terms
 from model.optimiser import Optimiser
 from model.options import Options, parse
 from model.state import State
 from model.systems import LIVE, chosen_system, trainer_of
-from model.together import say, together
+from model.together import average_gradients, say, together
 from model.training import (
     LossNotFiniteError,
     TrainingError,
@@ -90,6 +90,7 @@ class Training:
         self.averaged.load_state_dict(self.network.state_dict())
         self.optimiser = Optimiser(self.network, options.rate, options.bf16)
         self.progress = Progress()
+        self.saved: int | None = None  # step of the checkpoint
         self.teacher: Teacher | None = None
         if options.teacher is not None:
             self.teacher = Teacher(options.teacher, options.lean, options.device, options.bf16)
@@ -134,6 +135,7 @@ class Training:
             for name, part in self.parts().items():
                 part.load_state_dict(saved[name])
             self.progress = Progress(**saved["progress"])
+            self.saved = self.progress.step
 
     def start_from(self, path: Path) -> None:
         """Take the weights at `path` as a beginning.
@@ -195,8 +197,9 @@ class Training:
             torch.autograd.backward(loss)
         average_gradients(self.network.parameters())
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        if torch.isfinite(norm):
-            self.optimiser.step()
+        with together(self.options.device):  # the first step makes the moments
+            if torch.isfinite(norm):
+                self.optimiser.step()
         self.progress.step += 1
         decay = warm_average(self.options.average, self.progress.step)
         average_into(self.averaged, self.network, decay)
@@ -232,6 +235,7 @@ def train(training: Training, clips: list[Clip]) -> None:
             with together(options.device):
                 if rank() == 0:
                     training.report(mean_terms(recent), clips)
+            training.saved = progress.step
             recent = []
             last = time.monotonic()
         if done:
@@ -243,9 +247,10 @@ def _updated(training: Training, clip: Clip) -> dict[str, float]:
     try:
         return training.update(clip)
     except LossNotFiniteError as error:
-        saved = int(progress.history[-1]["step"]) if progress.history else None
         remedy = "with a lower --rate, or without --bf16"
-        raise TrainingError(not_finite(progress.step + 1, error, saved, training.path, remedy)) from error
+        raise TrainingError(
+            not_finite(progress.step + 1, error, training.saved, training.path, remedy)
+        ) from error
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,12 +8,13 @@ from pathlib import Path
 @contextmanager
 def part_of(path: Path) -> Iterator[Path]:
     """A file beside `path` to write to, which becomes `path` at the end and goes if the writing fails, so
-    that what was there stays until then. What is no file, such as /dev/stdout, is written to as it is.
+    that what was there stays until then. What is no file or leads elsewhere, such as a pipe, a link or
+    /dev/stdout, is written to as it is.
 
     Raises:
         OSError: the folder is missing, or nothing can be written there.
     """
-    if path.exists() and not path.is_file():
+    if path.is_symlink() or (path.exists() and not path.is_file()):
         yield path
         return
     part = path.with_name(f"{path.stem}.part{path.suffix}")

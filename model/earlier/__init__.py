@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.distributed import average_gradients, share_of, world
-from model.together import together
+from model.distributed import share_of, world
+from model.together import average_gradients, together
 from model.training import LossNotFiniteError, weights_of
 
 
@@ -128,4 +128,5 @@ def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
         if not math.isfinite(norm):
             raise LossNotFiniteError(f"norm of the gradients {norm}")
     average_gradients(owned)
-    optimiser.step()
+    with together(str(loss.device)):  # the first step makes the moments
+        optimiser.step()

@@ -4,7 +4,8 @@ DATA holds prepared portraits, made by `python -m stream.portraits`, of which si
 are the pairs; or raw and retouched pictures as train|test / source|target, as FFHQR. OUT receives
 `checkpoint.pt` (everything), `weights.pt` (the averaged weights), `history.json`, `curves.png` and
 `validation-<step>.png`. With `torchrun --nproc-per-node N -m model.train` in place of `python -m model.train`
-N processes share the work; a step's clips are those of all processes.
+N processes share the work; a step's clips are those of all processes, of pairs on disk the very ones that a
+single process with N times `--batch` would have.
 """
 
 import argparse
@@ -40,7 +41,7 @@ class Options:
         perceptual: keep the perceptual term of the loss, which needs them.
         unpaired: folder of raw and retouched faces that no pair exists of (`model.earlier.unpaired`), as many
             of each a step as there are pairs; BPFRe alone learns from them. None: pairs only.
-        threads: that read and make pairs from disk ahead.
+        threads: of each process, that read and make pairs from disk ahead; as many again read unpaired ones.
     """
 
     system: str
@@ -66,8 +67,12 @@ class Options:
         """What a resumed training must have the same; its rate may change, which is what helps one that went
         astray."""
         same = ("preset", "batch", "frames", "size", "seed", "average", "perceptual")
-        chosen = {name: getattr(self, name) for name in same}
-        return {**chosen, "unpaired": self.unpaired is not None, "processes": world()}
+        # None for what was before there were others, as checkpoints of then lack the names.
+        added = {
+            "unpaired": self.unpaired is not None or None,
+            "processes": world() if world() > 1 else None,
+        }
+        return {**{name: getattr(self, name) for name in same}, **added}
 
 
 def parser(system: str) -> argparse.ArgumentParser:
@@ -83,7 +88,7 @@ def parser(system: str) -> argparse.ArgumentParser:
     p.add_argument("--preset", default=o.preset, choices=sorted(AUTORETOUCH), help="sizes of the network")
     p.add_argument("--minutes", type=above_zero, default=o.minutes, help="budget over all resumed runs")
     p.add_argument("--steps", type=positive, default=o.steps)
-    p.add_argument("--batch", type=positive, default=o.batch, help="clips of a step")
+    p.add_argument("--batch", type=positive, default=o.batch, help="clips of a step, of each process")
     p.add_argument("--frames", type=positive, default=o.frames, help="frames of a clip, each a pair")
     p.add_argument("--size", type=side, default=o.size, help="side of a pair's pictures, a multiple of 64")
     p.add_argument("--rate", type=above_zero, default=o.rate)
@@ -98,7 +103,7 @@ def parser(system: str) -> argparse.ArgumentParser:
         "--no-perceptual", dest="perceptual", action="store_false", help="train without VGG-19's term"
     )
     p.add_argument(
-        "--threads", type=positive, default=o.threads, help="that read and make pairs from disk ahead"
+        "--threads", type=positive, default=o.threads, help="of each process, that read pairs from disk ahead"
     )
     if system == "bpfre":
         p.add_argument(

@@ -1,11 +1,12 @@
 """Where the pairs of a training come from: frames of painted clips, or pictures on disk."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain, count, islice
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from model.clip_stream import ClipStream, validation_clips
@@ -80,13 +81,24 @@ def batches(options: Options, step: int) -> Iterator[Pairs]:
     if options.unpaired is None:
         return pairs
     pictures = UnpairedPictures(options.unpaired, options.size, options.seed)
-    each = options.batch * options.frames
-    numbers = (at * world() + rank() for at in count(step))
-    beside = made_ahead(lambda number: pictures.batch(number, each), numbers, options.threads)
+    beside = _ahead(pictures.drawn, step, options.batch * options.frames, options.threads)
     return (
         replace(paired, unpaired_raw=raw, unpaired_target=target)
         for paired, (raw, target) in zip(pairs, beside, strict=True)
     )
+
+
+def _ahead(
+    make: Callable[[int], tuple[Tensor, Tensor]], step: int, each: int, threads: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Without end, from step `step` on: `each` of what `make` makes of a number, together. All threads share
+    a step's; over all processes its numbers are those that a single one would have."""
+    firsts = ((at * world() + rank()) * each for at in count(step))
+    numbers = chain.from_iterable(range(first, first + each) for first in firsts)
+    made = made_ahead(make, numbers, threads)
+    while True:
+        raw, target = zip(*islice(made, each), strict=True)
+        yield torch.cat(raw), torch.cat(target)
 
 
 def _painted(options: Options, step: int) -> Iterator[Clip]:
@@ -96,16 +108,16 @@ def _painted(options: Options, step: int) -> Iterator[Clip]:
 
 
 def _on_disk(options: Options, step: int) -> Iterator[Pairs]:
-    """Crops of the pictures, each frame another one of its picture; a batch is shared by all threads. The
-    processes' batches of a step are one after another what a single one would have."""
+    """Crops of the pictures, each frame another one of its picture."""
     config = SequenceConfig(options.size, options.frames, "independent")
     clips = PairClips(options.data, "train", config, options.seed)
-    each = options.batch
-    firsts = ((at * world() + rank()) * each for at in count(step))
-    numbers = chain.from_iterable(range(first, first + each) for first in firsts)
-    ahead = made_ahead(lambda number: pairs_of(clips.clip(number)), numbers, options.threads)
-    for some in iter(lambda: list(islice(ahead, each)), []):
-        yield Pairs(torch.cat([pairs.raw for pairs in some]), torch.cat([pairs.target for pairs in some]))
+
+    def crops(number: int) -> tuple[Tensor, Tensor]:
+        clip = clips.clip(number)
+        return clip.raw[0], clip.target[0]
+
+    ahead = _ahead(crops, step, options.batch, options.threads)
+    return (Pairs(raw, target) for raw, target in ahead)
 
 
 def held_out(options: Options) -> list[Clip]:

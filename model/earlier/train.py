@@ -52,6 +52,7 @@ class Run:
         tests: what reports are about.
         learnt_from: hash of its pictures' names, by the argument that names their folder.
         progress: where it stands.
+        saved: step of the checkpoint; None before there is one.
     """
 
     options: Options
@@ -60,6 +61,7 @@ class Run:
     tests: list[Clip]
     learnt_from: dict[str, str]
     progress: Progress = field(default_factory=Progress)
+    saved: int | None = None
 
     @property
     def path(self) -> Path:
@@ -76,7 +78,8 @@ class Run:
         o, progress, device = self.options, self.progress, self.training.device
         recent: list[dict[str, float]] = []
         last = time.monotonic()
-        stream = batches(o, progress.step)
+        with together(device):
+            stream = batches(o, progress.step)
         while not self.done:
             with together(device):
                 pairs = to_device(next(stream), device)
@@ -98,9 +101,8 @@ class Run:
         try:
             terms = self.training.step(pairs)
         except LossNotFiniteError as error:
-            saved = int(self.progress.history[-1]["step"]) if self.progress.history else None
             step, remedy = self.progress.step + 1, "with a lower --rate"
-            raise TrainingError(not_finite(step, error, saved, self.path, remedy)) from error
+            raise TrainingError(not_finite(step, error, self.saved, self.path, remedy)) from error
         self.progress.step += 1
         decay = warm_average(self.options.average, self.progress.step)
         average_into(self.averaged, self.training.network, decay)
@@ -112,6 +114,7 @@ class Run:
         with together(self.training.device):
             if rank() == 0:
                 self._write_report(terms)
+        self.saved = self.progress.step
 
     def _write_report(self, terms: dict[str, float]) -> None:
         out, progress = self.options.out, self.progress
@@ -151,6 +154,7 @@ class Run:
             set_rate(self.training, o.rate)
             self.averaged.load_state_dict(saved["averaged"])
             self.progress = Progress(**saved["progress"])
+            self.saved = self.progress.step
 
 
 def prepare(options: Options, resume: bool, tests: list[Clip] | None = None) -> Run:

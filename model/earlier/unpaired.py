@@ -29,18 +29,15 @@ class UnpairedPictures:
         for path in (*self.raw, *self.target):
             size_of(path)
 
-    def batch(self, number: int, count: int) -> tuple[Tensor, Tensor]:
-        """Raw and retouched ones, float32 RGB [count, 3, size, size] in [0, 1] each.
+    def drawn(self, number: int) -> tuple[Tensor, Tensor]:
+        """A raw and a retouched one, float32 RGB [1, 3, size, size] in [0, 1] each.
 
         Raises:
             PairsError: a picture cannot be read.
         """
         key = hashlib.sha256(f"unpaired/{self.seed}/{number}".encode()).digest()
         gen = torch.Generator().manual_seed(int.from_bytes(key[:7], "little"))
-        raw, target = (
-            torch.cat([self._window(side, gen) for _ in range(count)]) for side in (self.raw, self.target)
-        )
-        return raw, target
+        return self._window(self.raw, gen), self._window(self.target, gen)
 
     def _window(self, side: list[Path], gen: torch.Generator) -> Tensor:
         path = side[int(torch.randint(len(side), (), generator=gen))]

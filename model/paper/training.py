@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from model.data.clips import Clip
-from model.distributed import average_gradients, mean
+from model.distributed import mean
 from model.paper.config import PaperConfig
 from model.paper.discriminator import Discriminator
 from model.paper.losses import (
@@ -24,7 +24,7 @@ from model.paper.losses import (
     pixel_loss,
 )
 from model.paper.network import PaperVRetouchEr
-from model.together import together
+from model.together import average_gradients, together
 from model.training import LossNotFiniteError, average_into, warm_average, weights_of
 
 RATE = 2e-4
@@ -165,8 +165,9 @@ class PaperTraining:
         averages = mean(terms.mean(0))
         for optimiser in turns:
             average_gradients(weights_of(optimiser))
-        for optimiser in turns:  # lines 11, 12, 13
-            optimiser.step()
+        with together(self.device):  # the first step makes the moments
+            for optimiser in turns:  # lines 11, 12, 13
+                optimiser.step()
         self.steps += 1
         average_into(self.averaged, self.network, warm_average(self.average, self.steps))
         names = ("flow", "map", "pixel", "perceptual", "fooling", "judging", "loss")

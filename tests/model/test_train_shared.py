@@ -81,6 +81,7 @@ def test_where_one_goes_astray_it_alone_says_so_and_both_end(faces_dir: Path, tm
     (first, silent), (second, said) = two_processes(tmp_path / "astray.py", asked, {})
     assert (first, second) == (2, 2), (silent, said)
     assert "Step 2 is not finite (its loss is nan)" in said and silent == ""
+    assert "checkpoint.pt is of step 1, go on from it" in said
     assert torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)["progress"]["step"] == 1
 
 

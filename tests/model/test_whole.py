@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,16 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
         write_whole("text", tmp_path / "nowhere/file.md")
 
 
-def test_what_is_no_file_is_written_to_as_it_is() -> None:
-    write_whole("text", Path("/dev/null"))
-    assert not Path("/dev/null").is_file()
+def test_a_pipe_is_written_to_and_a_link_followed(tmp_path: Path) -> None:
+    pipe, link, target = (tmp_path / name for name in ("pipe", "link.md", "target.md"))
+    os.mkfifo(pipe)
+    end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_whole("text", pipe)
+        assert os.read(end, 99) == b"text" and pipe.is_fifo()
+    finally:
+        os.close(end)
+    target.write_text("old")
+    link.symlink_to(target)
+    write_whole("new", link)
+    assert link.is_symlink() and target.read_text() == "new"

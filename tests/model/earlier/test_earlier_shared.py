@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_two_processes_have_the_losses_of_one_with_twice_the_batch(
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4, abs=1e-6)
     capsys.readouterr()
     assert main([*asked, str(tmp_path / "two"), *SMALL, "--batch", "1", "--steps", "4", "--resume"]) == 2
-    assert "processes was 2, not 1" in capsys.readouterr().err
+    assert "processes was 2, not None" in capsys.readouterr().err
 
 
 def stepped(out: Path) -> None:
@@ -83,6 +84,7 @@ def stepped(out: Path) -> None:
 
 STEPPED = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tests.model.earlier.test_earlier_shared import stepped
 stepped(Path(sys.argv[1]))
@@ -106,11 +108,13 @@ def test_two_processes_have_the_weights_of_one_where_ragan_joins_them(tmp_path: 
 # Of processes 0 and 1, one fails at step 2.
 FAILING = """
 import os
+from model.data.pairs import PairsError
+from model.data.sequences import PairClips
 from model.distributed import rank
 from model.earlier import train
 from model.earlier.systems import AutoRetouch, BPFRe
 from model.train import main
-number, kind = os.environ["FAILS"].split()
+number_of, kind = os.environ["FAILS"].split()
 update, write, networks = train.Run.update, train.Run._write_report, (AutoRetouch, BPFRe)
 forwards = [network.forward for network in networks]
 now = {"step": 0}
@@ -119,18 +123,28 @@ def updated(run, pairs):
     return update(run, pairs)
 def failing(forward):
     def run(network, image):
-        if rank() == int(number) and now["step"] == 1:
+        if rank() == int(number_of) and now["step"] == 1:
             if kind == "nan":
                 return forward(network, image * float("nan"))
             if kind == "memory":
                 raise MemoryError
         return forward(network, image)
     return run
+clip, made = PairClips.clip, train.training_of
+def unreadable(clips, number, index=None):
+    if kind == "read" and rank() == int(number_of) and index is None and number > 1:
+        raise PairsError("5.png cannot be read.")
+    return clip(clips, number, index)
+def training_of(*given):
+    if kind == "begin" and rank() == int(number_of):
+        raise MemoryError
+    return made(*given)
 def full(run, terms):
     if kind == "disk" and run.progress.step == 2:
         raise OSError(28, "No space left on device")
     write(run, terms)
 train.Run.update, train.Run._write_report = updated, full
+PairClips.clip, train.training_of = unreadable, training_of
 for network, forward in zip(networks, forwards):
     network.forward = failing(forward)
 raise SystemExit(main())
@@ -142,7 +156,9 @@ raise SystemExit(main())
     [
         ("autoretouch", "1 nan", "Step 2 is not finite (loss nan)"),
         ("autoretouch", "1 memory", "The memory does not suffice for 1 clips"),
+        ("autoretouch", "1 begin", "The memory does not suffice for 1 clips"),
         ("bpfre", "1 nan", "Step 2 is not finite (loss nan)"),
+        ("bpfre", "1 read", "5.png cannot be read."),
         ("bpfre", "0 disk", "No space left on device"),
     ],
 )
@@ -157,6 +173,10 @@ def test_where_one_fails_it_alone_says_why_and_both_end(
     # RaGAN's loss is of the predictions of both, so that what is no number is none in either.
     speaks = 0 if (system, fails) == ("autoretouch", "1 nan") else int(fails[0])
     assert sentence in said[speaks] and said[speaks].count("\n") == 1 and said[1 - speaks] == ""
+    if fails == "1 begin":
+        assert not (tmp_path / "out").exists()
+        return
+    assert "nan" not in fails or "checkpoint.pt is of step 1, go on from it" in said[speaks]
     saved = torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)
     assert saved["progress"]["step"] == 1
     assert all(bool(torch.isfinite(weight).all()) for weight in saved["averaged"].values())
@@ -165,7 +185,7 @@ def test_where_one_fails_it_alone_says_why_and_both_end(
 def test_processes_take_turns_with_what_one_would_draw(
     stills: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = Options("bpfre", stills, tmp_path, batch=2, frames=1, size=64)
+    alone = Options("bpfre", stills, tmp_path, batch=2, frames=1, size=64, unpaired=stills / "train")
     stream = batches(alone, 0)
     whole = [next(stream), next(stream)]
 
@@ -179,9 +199,9 @@ def test_processes_take_turns_with_what_one_would_draw(
     for number in (0, 1):
         for module in ("model.distributed", "model.earlier.pairs"):
             monkeypatch.setattr(f"{module}.rank", lambda number=number: number)
-        part = batches(Options("bpfre", stills, tmp_path, batch=1, frames=1, size=64), 1)
-        own = next(part)
-        assert torch.equal(own.raw[0], whole[1].raw[number])
+        own = next(batches(replace(alone, batch=1), 1))
+        for name, pictures in vars(own).items():
+            assert torch.equal(pictures[0], getattr(whole[1], name)[number]), name
         assert torch.equal(changed(own).target[0], drawn.target[number])
 
 
