@@ -29,7 +29,7 @@ from model.data.clips import Clip, ClipConfig, ClipSampler
 from model.data.portraits import FacesError, Portraits
 from model.options import Options
 from model.train import Training
-from model.training import LossNotFiniteError
+from model.training import LossNotFiniteError, TrainingError, memory_said
 from model.validate import Figures, validate
 from model.vretoucher import VRetouchEr
 from model.weights import WeightsError, load_weights, save_weights
@@ -206,12 +206,14 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--seed", type=int, default=5, help="the first of them")
     p.add_argument("--seeds", type=positive, default=1, help="how often all of it is done (1)")
     options = p.parse_args(argv)
+    remedy = "lower --batch, --frames or --size, or name fewer --variants"
     try:
-        run(options)
+        with memory_said(options.batch, options.frames, options.size, remedy):
+            run(options)
     except LossNotFiniteError as error:
         print(f"A variant went astray ({error}); lower --rate, or leave out --bf16.", file=sys.stderr)
         return 2
-    except (AblationError, FacesError, WeightsError, OSError) as error:
+    except (AblationError, FacesError, TrainingError, WeightsError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -163,3 +163,19 @@ def test_a_variant_that_goes_astray_is_one_sentence(
     asked = [str(faces_dir), str(tmp_path / "out"), "--start-from", str(tmp_path / "start.pt"), *small]
     assert ablate.main(asked) == 2
     assert "went astray (its loss is nan)" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("little")
+def test_out_of_memory_says_what_to_lower(
+    faces_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out(*_: object) -> None:
+        raise MemoryError
+
+    save_weights(VRetouchEr(preset("tiny")), tmp_path / "start.pt")
+    monkeypatch.setattr(ablate, "trained", out)
+    assert (
+        ablate.main([str(faces_dir), str(tmp_path / "out"), "--start-from", str(tmp_path / "start.pt")]) == 2
+    )
+    said = capsys.readouterr().err
+    assert "2 clips of 4 frames of 256 pixels; lower --batch" in said and said.count("\n") == 1
