@@ -165,7 +165,7 @@ def test_a_write_that_is_stopped_leaves_the_file_as_it_was(
     path = tmp_path / "done.json"
     write_kept(path, {"steps": 1})
 
-    def stopped(self: Path, text: str) -> None:
+    def stopped(self: Path, text: str, **_: str) -> None:
         self.write_bytes(text[: len(text) // 2].encode())
         raise KeyboardInterrupt
 

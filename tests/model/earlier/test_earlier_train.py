@@ -197,7 +197,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
     assert run(system, stills, tmp_path, "--steps", "1") == 0
     good = (tmp_path / "checkpoint.pt").read_bytes(), (tmp_path / "weights.pt").read_bytes()
     broken = Pairs(*torch.full((2, 1, 3, 64, 64), math.nan))
-    monkeypatch.setattr(pairs_module, "pairs_of", lambda _: broken)
+    monkeypatch.setattr("model.earlier.train.to_device", lambda *_: broken)
     assert run(system, stills, tmp_path, "--steps", "2", "--resume") == 2
     said = capsys.readouterr().err
     assert (
