@@ -61,6 +61,11 @@ class AutoRetouchConfig:
     critic: tuple[int, ...]
 
     @property
+    def multiple_px(self) -> int:
+        """What a picture's sides must be multiples of: it takes any."""
+        return 1
+
+    @property
     def reach_px(self) -> int:
         """How far off a pixel can still change a pixel: the convolutions' reach, to a whole cell of two."""
         return 6 + 2 * sum(dilation + 1 for dilation in self.dilations)

@@ -21,7 +21,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model.arguments import above_zero, positive
 from model.autoretouch import WINDOW_PX
-from model.bpfre import BPFReConfig
 from model.config import UnknownPresetError
 from model.data.clips import Clip
 from model.earlier import Pairs, PairTraining
@@ -220,8 +219,7 @@ def wrong_side(step: Step) -> str | None:
         if wrong:
             return wrong
     else:
-        config = config_of(step.system, step.preset)
-        multiple = config.multiple_px if isinstance(config, BPFReConfig) else 1
+        multiple = config_of(step.system, step.preset).multiple_px
         if step.size % multiple:
             return f"A size of {step.size} is no multiple of {multiple}, as {step.system} needs it."
     if step.size < LEAST_PX:

@@ -223,8 +223,12 @@ def train(training: Training, clips: list[Clip]) -> None:
     loader = DataLoader(ClipStream(options, progress.step), batch_size=None, num_workers=1, prefetch_factor=4)
     recent: list[dict[str, float]] = []
     last = time.monotonic()
-    for clip in loader:
-        recent.append(_updated(training, to_device(clip, options.device)))
+    with together(options.device):
+        stream = iter(loader)
+    while True:
+        with together(options.device):
+            clip = to_device(next(stream), options.device)
+        recent.append(_updated(training, clip))
         now = time.monotonic()
         taken = progress.minutes + min(now - last, 30.0) / 60  # a paused process does not use its budget
         # All processes must be at one place of the schedule.
@@ -288,16 +292,18 @@ def run(resume: bool, start_from: Path | None, options: Options) -> None:
     found = found_checkpoint(options.out, resume)
     options = replace(options, device=joined(options.device))
     with memory_said(options.batch, options.frames, options.size, "lower --batch, --frames or --size"):
-        # What cannot be is said before the clips are made, which takes a while.
-        ClipStream(options, 0)
-        Portraits(options.faces, "heldout")
-        training = Training(options)
-        if found:
-            training.resume()
-        elif start_from is not None:
-            training.start_from(start_from)
-        clips = [to_device(clip, options.device) for clip in validation_clips(options)] if rank() == 0 else []
-        options.out.mkdir(parents=True, exist_ok=True)
+        with together(options.device):
+            # What cannot be is said before the clips are made, which takes a while.
+            ClipStream(options, 0)
+            Portraits(options.faces, "heldout")
+            training = Training(options)
+            if found:
+                training.resume()
+            elif start_from is not None:
+                training.start_from(start_from)
+            clips = validation_clips(options) if rank() == 0 else []
+            clips = [to_device(clip, options.device) for clip in clips]
+            options.out.mkdir(parents=True, exist_ok=True)
         train(training, clips)
 
 

@@ -25,7 +25,6 @@ from bench.reproduction.judged import (
 )
 from bench.reproduction.tables import BILATERAL, RAW, RAW_COLUMNS, WHOSE_MAPS, figure_cells, reasons_said
 from bench.scores import seers
-from model.bpfre import BPFRe
 from model.config import FACE_PX
 from model.data.sequences import PairClips, SequenceConfig
 from model.earlier.systems import FrameByFrame
@@ -77,9 +76,7 @@ def multiple_px(network: Causal) -> int:
     """What a face's sides must be multiples of for the network."""
     if isinstance(network, PaperVRetouchEr):
         return network.config.multiple
-    if not isinstance(network, FrameByFrame):
-        return LIVE_MULTIPLE_PX
-    return network.network.config.multiple_px if isinstance(network.network, BPFRe) else 1
+    return network.network.config.multiple_px if isinstance(network, FrameByFrame) else LIVE_MULTIPLE_PX
 
 
 def check_size(networks: Mapping[str, Causal], size: int) -> None:

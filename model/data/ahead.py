@@ -9,15 +9,17 @@ Ask = TypeVar("Ask")
 Made = TypeVar("Made")
 
 
-def made_ahead(make: Callable[[Ask], Made], asked: Iterable[Ask], threads: int) -> Iterator[Made]:
-    """`make` of each of `asked`, in their order, `threads` of them at work on those to come. What `make`
-    raises is raised where its result would come."""
+def made_ahead(
+    make: Callable[[Ask], Made], asked: Iterable[Ask], threads: int, ahead: int = 1
+) -> Iterator[Made]:
+    """`make` of each of `asked`, in their order, `threads` of them at work on the next `ahead`, or on one
+    each if those are more. What `make` raises is raised where its result would come."""
     waiting: deque[Future[Made]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:
         for ask in asked:
             waiting.append(pool.submit(make, ask))
-            if len(waiting) > threads:
+            if len(waiting) > max(threads, ahead):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

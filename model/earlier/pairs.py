@@ -92,10 +92,10 @@ def _ahead(
     make: Callable[[int], tuple[Tensor, Tensor]], step: int, each: int, threads: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Without end, from step `step` on: `each` of what `make` makes of a number, together. All threads share
-    a step's; over all processes its numbers are those that a single one would have."""
+    a step's and make the next one's meanwhile; over all processes its numbers are those of a single one."""
     firsts = ((at * world() + rank()) * each for at in count(step))
     numbers = chain.from_iterable(range(first, first + each) for first in firsts)
-    made = made_ahead(make, numbers, threads)
+    made = made_ahead(make, numbers, threads, ahead=each)
     while True:
         raw, target = zip(*islice(made, each), strict=True)
         yield torch.cat(raw), torch.cat(target)

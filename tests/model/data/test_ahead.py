@@ -32,6 +32,17 @@ def test_only_so_many_are_made_ahead() -> None:
     results.close()  # type: ignore[attr-defined]
 
 
+def test_the_next_batch_is_made_while_this_one_is_used() -> None:
+    begun: list[int] = []
+    results = made_ahead(lambda k: begun.append(k) or k, range(100), 2, ahead=10)
+    assert [next(results) for _ in range(10)] == list(range(10))
+    deadline = time.monotonic() + 10
+    while len(begun) < 20 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sorted(begun) == list(range(20))
+    results.close()  # type: ignore[attr-defined]
+
+
 def test_an_error_comes_where_its_result_would() -> None:
     def make(k: int) -> int:
         if k == 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,7 @@ from model.bpfre import BPFRE, BPFRe  # noqa: E402
 from model.clip_stream import ClipStream  # noqa: E402
 from model.config import preset  # noqa: E402
 from model.data.clips import ClipConfig, ClipSampler  # noqa: E402
+from model.data.sequences import PairClips  # noqa: E402
 from model.earlier import Pairs  # noqa: E402
 from model.earlier import pairs as pairs_module  # noqa: E402
 from model.earlier.options import Options, parser  # noqa: E402
@@ -104,6 +106,20 @@ def test_pairs_on_disk_differ_from_step_to_step_and_go_on_where_they_stopped(
     assert first.raw.shape == (4, 3, 64, 64)
     assert not torch.equal(first.raw, second.raw)
     assert torch.equal(next(batches(chosen, 1)).raw, second.raw)
+
+
+def test_the_next_steps_pairs_are_read_meanwhile(
+    stills: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    clip = PairClips.clip
+    monkeypatch.setattr(PairClips, "clip", lambda clips, number: read.append(number) or clip(clips, number))
+    stream = batches(Options("bpfre", stills, tmp_path, batch=4, frames=1, size=64, threads=1), 0)
+    next(stream)
+    deadline = time.monotonic() + 20
+    while len(read) < 8 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert read == list(range(8))
 
 
 def test_however_many_threads_read_pairs_are_the_same(stills: Path, tmp_path: Path) -> None:
