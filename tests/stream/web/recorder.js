@@ -44,7 +44,7 @@ window.record = (video, forMs, bits, blockPx, barPx, patch) =>
       const read = Array.from({ length: 2 * bits }, (_, block) => (pixels[4 * block + 1] > 125 ? 1 : 0));
       const sound = read.slice(0, bits).every((bit, at) => bit !== read[bits + at]);
       const number = sound ? parseInt(read.slice(0, bits).join(''), 2) : null;
-      seen.push({ atMs: frame.expectedDisplayTime, number, rgb: [...pixels.slice(8 * bits, 8 * bits + 3)] });
+      seen.push({ atMs: frame.expectedDisplayTime, capturedMs: frame.captureTime ?? null, number, rgb: [...pixels.slice(8 * bits, 8 * bits + 3)] });
       if (now - from < forMs) video.requestVideoFrameCallback(look);
       else resolve(seen);
     };

@@ -24,9 +24,11 @@ RESULT, SELF = "#result", "#self"
 
 @dataclass(frozen=True)
 class Seen:
-    """A frame that was shown. number: None where its barcode was not whole. rgb: of the relay's patch."""
+    """A frame that was shown. captured_ms: on the same clock, when this machine's camera took it; None where
+    another's did. number: None where its barcode was not whole. rgb: of the relay's patch."""
 
     at_ms: float
+    captured_ms: float | None
     number: int | None
     rgb: tuple[float, float, float]
 
@@ -39,7 +41,10 @@ def record(page: Page, selectors: list[str], for_ms: int) -> list[list[Seen]]:
         "(one) => record(document.querySelector(one), forMs, bits, block, bar, patch)))",
         [selectors, for_ms, BITS, BLOCK_PX, BAR_PX, {"x": x, "y": y, "side": PATCH_SIDE_PX}],
     )
-    return [[Seen(one["atMs"], one["number"], tuple(one["rgb"])) for one in frames] for frames in found]
+    return [
+        [Seen(one["atMs"], one["capturedMs"], one["number"], tuple(one["rgb"])) for one in frames]
+        for frames in found
+    ]
 
 
 def steps(frames: list[Seen]) -> list[int]:
@@ -56,9 +61,11 @@ def rate(frames: list[Seen]) -> float:
 
 
 def delays_ms(raw: list[Seen], result: list[Seen]) -> list[float]:
-    """From a frame's being shown as it left the camera to its being shown as it came back."""
-    shown_ms = {frame.number: frame.at_ms for frame in raw if frame.number is not None}
-    return [frame.at_ms - shown_ms[frame.number] for frame in result if frame.number in shown_ms]
+    """From a frame's leaving the camera to its being shown as it came back. Not from its being shown as it
+    left: the page shows both by the same beat, and on a quick machine often in the same one."""
+    taken_ms = {frame.number: frame.captured_ms for frame in raw if frame.number is not None}
+    pairs = ((taken_ms.get(frame.number), frame.at_ms) for frame in result)
+    return [shown - taken for taken, shown in pairs if taken is not None]
 
 
 def darkening(page: Page) -> float:

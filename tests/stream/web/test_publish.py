@@ -50,12 +50,13 @@ def test_going_live(visit: Visit) -> None:
     assert sum(frame.number is None for frame in result) <= 0.1 * len(result)
     # In order: none comes twice as another, none comes back; at the end of the clip its first frame follows.
     assert min(steps(result)) >= 0 and max(steps(result)) < FRAMES // 4
-    delays = [delay for delay in delays_ms(raw, result) if delay > 0.0]
+    delays = delays_ms(raw, result)
+    assert len(delays) > len(result) / 2
     assert np.allclose(patch_colours(page), COLOURS, atol=8.0)
     assert np.allclose(patch_colours(page, SELF), COLOURS, atol=8.0)
     until(page, lambda: page.inner_text("#delay").isdecimal())
     estimate, measured = float(page.inner_text("#delay")), statistics.median(delays)
-    assert 0.3 * measured - 30.0 < estimate < 3.0 * measured + 60.0
+    assert 0.5 * measured - 20.0 < estimate < 2.0 * measured + 30.0
     page.click("#stop")
     assert page.inner_text("#pill").strip() == "Not live"
     assert page.evaluate("document.querySelector('#self').srcObject === null")
