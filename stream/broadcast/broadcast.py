@@ -211,7 +211,7 @@ class Broadcast:
         size = even_size(self.job.size or (shape[1], shape[0]))
         kbps = Outgoing.bitrate_for(size, self.job.fps)
         outgoing = Outgoing(self.job.out, size, self.job.fps, self.receiver.audio, kbps)
-        return Sender(outgoing, self.stopped, self._say, self.job.wait_s)
+        return Sender(outgoing, self.stopped, self._say, self.job.wait_s, is_live(self.job.source))
 
     def _sound(self, frame: Any, at_s: float) -> None:
         if self.output is not None and not self._past(at_s):

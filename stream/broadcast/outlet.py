@@ -12,6 +12,7 @@ import ctypes
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from io import FileIO
 from typing import IO
@@ -29,7 +30,11 @@ CLOSED = "it was closed"
 FAILED, FINAL = 1, 2
 # Pictures wait no longer for sound that does not come, as while the source is away.
 AT_ONCE = {"flush_packets": "1", "max_interleave_delta": "100000"}
-PROBE = {"fpsprobesize": "0", "analyzeduration": "500000"}
+# In the pipe no longer than for the next picture; what goes out is put in order anyway.
+PIPE_WAIT_S = 0.01
+PIPED = AT_ONCE | {"max_interleave_delta": f"{1e6 * PIPE_WAIT_S:.0f}"}
+# What comes is known by the header and the first packet.
+PROBE = {"fpsprobesize": "0", "probesize": "32"}
 PR_SET_PDEATHSIG = 1
 
 
@@ -52,26 +57,48 @@ def start_outlet() -> subprocess.Popen[bytes]:
     )
 
 
-def end_of(outlet: subprocess.Popen[bytes]) -> End:
-    """How an outlet ended; its input is closed, and it is ended if it does not by itself."""
-    assert outlet.stdin is not None
-    assert outlet.stderr is not None
-    with contextlib.suppress(OSError):
-        outlet.stdin.close()
-    try:
-        outlet.wait(GRACE_S)
-    except subprocess.TimeoutExpired:
-        outlet.kill()
-        outlet.wait()
-    with outlet.stderr:
-        lines = outlet.stderr.read().decode("utf-8", "replace").strip().splitlines()
-    opened = OPENED in lines
-    if sys.platform != "win32" and outlet.returncode == -signal.SIGALRM:
-        return End(opened, SILENT)
-    if not lines or lines[-1] == OPENED:
-        return End(opened)
-    reason, _, advice = lines[-1].partition("; ")
-    return End(opened, reason, advice or End.advice, final=outlet.returncode == FINAL)
+class Outlet:
+    """The process as who started it sees it. packets: where the address and then the packets go. opened: set
+    once it has its connection. over: set once it says no more."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        self.packets: IO[bytes] = process.stdin
+        self.opened, self.over = threading.Event(), threading.Event()
+        self._process, self._lines = process, list[str]()
+        self._thread = threading.Thread(target=self._listen, name="outlet", daemon=True)
+        self._thread.start()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def end(self) -> End:
+        """How it ended; its input is closed, and it is ended if it does not by itself."""
+        with contextlib.suppress(OSError):
+            self.packets.close()
+        try:
+            self._process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._thread.join()
+        opened = self.opened.is_set()
+        if sys.platform != "win32" and self._process.returncode == -signal.SIGALRM:
+            return End(opened, SILENT)
+        if not self._lines or self._lines[-1] == OPENED:
+            return End(opened)
+        reason, _, advice = self._lines[-1].partition("; ")
+        return End(opened, reason, advice or End.advice, final=self._process.returncode == FINAL)
+
+    def _listen(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as said:
+            for line in said:
+                self._lines.append(line.decode("utf-8", "replace").strip())
+                if self._lines[-1] == OPENED:
+                    self.opened.set()
+        self.over.set()
 
 
 def send(packets: IO[bytes] | FileIO, url: str) -> None:

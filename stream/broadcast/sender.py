@@ -15,7 +15,7 @@ import av.error
 import numpy as np
 
 from stream.broadcast.backoff import MOST_S, Backoff
-from stream.broadcast.outlet import AT_ONCE, CLOSED, End, end_of, start_outlet
+from stream.broadcast.outlet import CLOSED, PIPE_WAIT_S, PIPED, End, Outlet, start_outlet
 from stream.broadcast.sound import AUDIO_KBPS, AUDIO_RATE, EvenSound
 from stream.broadcast.urls import listens, without_secrets
 from stream.frame import RgbImage
@@ -24,6 +24,7 @@ from stream.live.slot import Newest
 from stream.output import OutputError
 
 HOLD_S = 0.5
+POLL_S = 0.05
 HELD_WELL_S = 5.0
 KEYFRAME_S = 2
 TICK = Fraction(1, 1000)
@@ -67,8 +68,10 @@ class Sender:
     """One live output, in a thread of its own: put pictures into `pictures`, sound through `sound`.
 
     After `finish` what has come is sent and the thread ends. wait_s: for so long it tries to reach an output
-    that is not there yet. sent: pictures, once a connection has ended. reconnections: how often one was lost.
-    error: why nothing could be sent, where there never was one.
+    that is not there yet. live: what comes while a connection is being made is out of date once it is there,
+    and left out, so that whoever watches is not late by as long as they were waited for. sent: pictures, once
+    a connection has ended. reconnections: how often one was lost. error: why nothing could be sent, where
+    there never was one.
     """
 
     def __init__(
@@ -77,12 +80,13 @@ class Sender:
         stopped: threading.Event,
         say: Callable[[str], None] = lambda _: None,
         wait_s: float = 0.0,
+        live: bool = True,
     ) -> None:
         self.pictures: Newest[Shown] = Newest()
         self.sent = self.held = self.reconnections = 0
         self._outgoing, self._stopped, self._say = outgoing, stopped, say
         self._label, self._listens = without_secrets(outgoing.url), listens(outgoing.url)
-        self._wait_until_s = time.monotonic() + wait_s
+        self._wait_until_s, self._live = time.monotonic() + wait_s, live
         self._sound: deque[tuple[Any, float]] = deque(maxlen=round(AUDIO_KEPT_S * AUDIO_RATE / 1024))
         self._finishing = threading.Event()
         self._last: Shown | None = None
@@ -127,7 +131,7 @@ class Sender:
         while not self._over():
             session = self._session = _Session(self._outgoing)
             lost = self._through(session, backoff)
-            end = end_of(session.outlet)
+            end = session.outlet.end()
             self._ever_opened = self._ever_opened or end.opened
             if end.opened:
                 self.sent += session.written
@@ -168,7 +172,7 @@ class Sender:
         return self._stopped.is_set() or self._finishing.is_set()
 
     def _send(self, session: _Session, backoff: Backoff) -> None:
-        began_s = time.monotonic()
+        began_s, connected = time.monotonic(), not self._live
         while not self._stopped.is_set():
             shown = self.pictures.take(HOLD_S)
             if shown is None:
@@ -180,11 +184,23 @@ class Sender:
                 shown = Shown(self._last.rgb_u8, self._last.at_s + HOLD_S)
             self._last = shown
             session.video(shown)
+            session.written += 1
+            if not connected:
+                if connected := session.seconds > PIPE_WAIT_S:
+                    self._let_connect(session)
+                    began_s = time.monotonic()
+                session.go_on()
+                continue
             while self._sound:
                 session.audio(*self._sound.popleft())
-            session.written += 1
             if time.monotonic() - began_s > HELD_WELL_S:
                 backoff.reset()
+
+    def _let_connect(self, session: _Session) -> None:
+        """Wait for the connection, which is made once a first packet has got through and said what comes."""
+        outlet = session.outlet
+        while not (outlet.opened.wait(POLL_S) or outlet.over.is_set() or self._over()):
+            pass
 
 
 class _Session:
@@ -195,12 +211,11 @@ class _Session:
         self._began_s: float | None = None
         self._last_tick = -1
         self.written = 0
-        self.outlet = start_outlet()
+        self.outlet = Outlet(start_outlet())
 
     def __enter__(self) -> _Session:
-        assert self.outlet.stdin is not None
-        self.outlet.stdin.write(self._outgoing.url.encode() + b"\n")
-        self._container: Any = av.open(_Pipe(self.outlet.stdin), "w", format="nut", options=AT_ONCE)
+        self.outlet.packets.write(self._outgoing.url.encode() + b"\n")
+        self._container: Any = av.open(_Pipe(self.outlet.packets), "w", format="nut", options=PIPED)
         self._video = self._add_video()
         self._audio: Any = self._add_audio() if self._outgoing.audio else None
         self._even = None if self._audio is None else EvenSound(self._audio)
@@ -243,10 +258,20 @@ class _Session:
         stream.bit_rate = 1000 * AUDIO_KBPS
         return stream
 
+    @property
+    def seconds(self) -> float:
+        """From the first picture to the last one."""
+        return float(max(0, self._last_tick) * TICK)
+
+    def go_on(self) -> None:
+        """Let the next picture, whenever it comes, follow the last one by a frame."""
+        self._began_s = None
+
     def video(self, shown: Shown) -> None:
         """Encode and send a picture."""
         if self._began_s is None:
-            self._began_s = shown.at_s
+            follows_s = 0.0 if self._last_tick < 0 else self.seconds + 1.0 / self._outgoing.fps
+            self._began_s = shown.at_s - follows_s
         tick = round((shown.at_s - self._began_s) / TICK)
         # Times that stand still or go back would end the stream.
         tick = self._last_tick = max(tick, self._last_tick + 1)

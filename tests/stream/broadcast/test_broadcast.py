@@ -20,7 +20,7 @@ import pytest
 
 from stream.broadcast import sender as sender_module
 from stream.broadcast.broadcast import Broadcast, BroadcastJob, report_lines
-from stream.broadcast.outlet import end_of, start_outlet
+from stream.broadcast.outlet import Outlet, start_outlet
 from stream.broadcast.receiver import Arrived, Receiver
 from stream.broadcast.sender import Outgoing, Sender, Shown
 from stream.cli import main
@@ -219,14 +219,14 @@ def test_options_that_make_no_sense_live_are_refused(
 
 
 def test_an_outlet_says_why_it_ended() -> None:
-    outlet = start_outlet()
-    assert outlet.stdin is not None
-    outlet.stdin.write(b"tcp://127.0.0.1:9\nno packets at all")
-    end = end_of(outlet)
+    process = start_outlet()
+    outlet = Outlet(process)
+    outlet.packets.write(b"tcp://127.0.0.1:9\nno packets at all")
+    end = outlet.end()
     assert not end.opened
     assert end.reason
     assert end.advice == "check the address and that it is listening"
-    assert outlet.returncode == 1
+    assert process.returncode == 1
 
 
 def test_an_output_that_never_takes_anything_is_an_error_and_nothing_counts_as_sent(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_pictures_do_not_wait_for_sound_and_sound_may_come_late() -> None:
         for count in range(90):
             session.audio(a_thirtieth(48_000, "stereo"), 100.0 + count / 30)
         until(lambda: bool(server.audio) and server.audio[-1] > 2.5, "no sound comes")
-    assert end_of(session.outlet).opened
+    assert session.outlet.end().opened
     server.thread.join(WAIT_S)
     assert server.audio[0] < 0.1
 
@@ -339,7 +339,7 @@ def test_the_first_picture_arrives_however_rare_pictures_are() -> None:
             if count % 12 == 0:
                 session.video(Shown(np.full((SIZE[1], SIZE[0], 3), COLOUR, np.uint8), 100.0 + count / 30))
             session.audio(a_thirtieth(48_000, "stereo"), 100.0 + count / 30)
-    assert end_of(session.outlet).opened
+    assert session.outlet.end().opened
     server.thread.join(WAIT_S)
     assert [frame.time for frame in server.frames] == pytest.approx([0.4 * k for k in range(8)], abs=0.002)
 

@@ -105,7 +105,9 @@ class Viewer:
         new = np.diff(shown[:, 1], prepend=-1) != 0
         times, numbers = shown[new].T
         assert (np.diff(times) > 0.0).all()
-        assert (np.diff(numbers) % card.COUNT < card.COUNT / 2).all()
+        # The card begins again after its last picture, also where none came for a while.
+        passed = card.FPS * np.diff(times)
+        assert (passed + apart(np.diff(numbers), passed) > 0.0).all()
         lead, share = self._lead(times, numbers)
         assert share > MOST
         heard_s, loud = np.array(self.heard).T
@@ -117,6 +119,10 @@ class Viewer:
     def _lead(times: Any, numbers: Any) -> tuple[float, float]:
         """By how many pictures the numbers are ahead of the times, and for what share of them that holds."""
         leads = (numbers - card.FPS * times) % card.COUNT
-        apart = np.abs((leads[:, None] - leads + card.COUNT / 2) % card.COUNT - card.COUNT / 2)
-        shares = (apart < 0.5).mean(axis=0)
+        shares = (np.abs(apart(leads[:, None], leads)) < 0.5).mean(axis=0)
         return float(leads[shares.argmax()]), float(shares.max())
+
+
+def apart(number: Any, other: Any) -> Any:
+    """By how many pictures a number is ahead of another, the shorter way round."""
+    return (number - other + card.COUNT / 2) % card.COUNT - card.COUNT / 2
