@@ -112,6 +112,8 @@ def test_a_camera_that_dies_and_comes_back_is_one_recording(
         camera.kill()
         lost_s = time.monotonic()
         until(lambda: broadcast.receiver.reconnections >= 1, "the loss was not seen")
+        # What came before is recorded by now.
+        time.sleep(0.5)
         camera.start(clip)
         seen(broadcast, 1)
         lost_s = time.monotonic() - lost_s
